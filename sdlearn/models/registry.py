@@ -1,0 +1,69 @@
+"""A name -> where its weights are. When a model moves, this is the one line to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Where a model is, and under which terms."""
+
+    name: str
+    about: str  # one line for people
+    license: str  # SPDX identifier, or the hub's name of it
+    repo: str | None = None  # hub id; None: the model ships with the package
+    revision: str | None = None  # commit of the hub repository
+    mirrors: tuple[str, ...] = ()  # hub ids with the same weights, tried in turn
+    supported: bool = True  # whether `load` can open it
+    learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> what suits it
+
+
+SOURCES: dict[str, ModelSource] = {
+    source.name: source
+    for source in (
+        ModelSource(
+            name="mini",
+            about="the course's own small Stable Diffusion, drawn characters, 2 seconds a picture",
+            license="CC-BY-4.0",
+            # far fewer weights than SD 1.5, so each has to move further
+            learning_rates={"textual-inversion": 5e-3, "dreambooth": 2e-4},
+        ),
+        ModelSource(
+            name="sd15",
+            about="Stable Diffusion 1.5, 512 x 512 pixels, 4 GB of GPU memory to draw",
+            license="creativeml-openrail-m",
+            repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
+            revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+            mirrors=("benjamin-paine/stable-diffusion-v1-5",),
+        ),
+        ModelSource(
+            name="sdxl",
+            about="Stable Diffusion XL base 1.0, 1024 x 1024 pixels, 8 GB of GPU memory to draw",
+            license="openrail++",
+            repo="stabilityai/stable-diffusion-xl-base-1.0",
+            revision="462165984030d82259a11f4367a4eed129e94a7b",
+            supported=False,
+        ),
+    )
+}
+
+
+def shipped_folder(name: str) -> Path:
+    """Return the folder of a model that ships with the package: `data/NAME` in a checkout,
+    `sdlearn/_data/NAME` in an installed wheel.
+
+    Raises FileNotFoundError where it is in neither.
+    """
+    places = [PACKAGE.parent / "data" / name, PACKAGE / "_data" / name]
+    for folder in places:
+        if (folder / "model_index.json").is_file():
+            return folder
+    raise FileNotFoundError(
+        f'the model "{name}" is neither in {places[0]} nor in {places[1]}: '
+        "install the wheel or fetch the whole repository"
+    )

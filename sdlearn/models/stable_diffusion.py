@@ -1,0 +1,124 @@
+"""The parts of a Stable Diffusion, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+from sdlearn.models.prompts import expand_prompt
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusion:
+    """Tokenizer, text encoder, VAE, U-Net and noise scheduler of one Stable Diffusion.
+
+    Nothing here depends on the size of the model or its pictures. Fine-tuning methods never change
+    the weights of the model they are given: they train copies (see `sdlearn.finetune`).
+    """
+
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    noise_scheduler: SchedulerMixin  # as trained with; for drawing it is only read
+    name: str = ""  # what `load` was asked for
+    learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> rate
+
+    @property
+    def vae_reduction(self) -> int:
+        """How many pixels a latent is wide: 8 in SD 1.5."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels that the U-Net was trained for."""
+        return self.unet.config.sample_size * self.vae_reduction
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is."""
+        return self.unet.device
+
+    @property
+    def models(self) -> tuple[torch.nn.Module, ...]:
+        """The parts that have weights."""
+        return self.text_encoder, self.vae, self.unet
+
+    def freeze(self) -> StableDiffusion:
+        """Switch gradients and training mode off in every part, in place; returns itself."""
+        for model in self.models:
+            model.requires_grad_(False).eval()
+        return self
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> StableDiffusion:
+        """Move every part, in place as torch does; returns itself."""
+        for model in self.models:
+            model.to(device=device, dtype=dtype)
+        return self
+
+    def check_size(self, size: int) -> None:
+        """Raise ValueError unless the U-Net can halve latents of `size` pixels all the way down."""
+        step = self.vae_reduction * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        if size < step or size % step:
+            raise ValueError(
+                f"{size} pixels do not fit {self.name or 'this model'}: give a multiple of {step}"
+            )
+
+    def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Encode prompts as `encoder_hidden_states` (B, L, D); what is over L tokens is cut off."""
+        return self.text_encoder(self.tokenize(prompts).to(self.text_encoder.device))[0]
+
+    def tokenize(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Turn prompts into `input_ids` (B, L), int64, padded to the text encoder's length."""
+        return self.tokenizer(
+            [expand_prompt(prompt, self.tokenizer) for prompt in prompts],
+            padding="max_length",
+            max_length=self.text_encoder.config.max_position_embeddings,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+
+    def pipeline(self, scheduler: SchedulerMixin | None = None) -> StableDiffusionPipeline:
+        """Make diffusers' own pipeline of these parts, which it shares, without copying them.
+
+        The sampler is DPM-Solver++ (2M) unless another is given: of diffusers' samplers it needs
+        the fewest steps, 20 or so. There is no safety checker.
+
+        Source: Lu et al. 2022, arXiv:2211.01095.
+        """
+        if scheduler is None:
+            scheduler = DPMSolverMultistepScheduler.from_config(
+                self.noise_scheduler.config, timestep_spacing="linspace"
+            )
+        pipeline = StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        return pipeline.to(self.device)
+
+    def with_artefact(self, path: str | Path) -> StableDiffusion:
+        """Return this model with something learned put in; see `sdlearn.models.with_artefact`."""
+        from sdlearn.models.artefact import with_artefact
+
+        return with_artefact(self, path)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what identifies the model in a file made from it."""
+        return {"base_model": self.name, "image_size": self.image_size}

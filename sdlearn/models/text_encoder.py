@@ -1,0 +1,31 @@
+"""Saving a CLIP text encoder so that every tool can read it."""
+
+import copy
+from pathlib import Path
+
+from safetensors.torch import save_file
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+WRAPPER = "text_model."
+
+
+def save_text_encoder(
+    text_encoder: CLIPTextModel | CLIPTextModelWithProjection, folder: str | Path
+) -> Path:
+    """Write `config.json` and `model.safetensors` with keys that begin with `text_model.`.
+
+    transformers 5.6 took the `text_model` level out of `CLIPTextModel`, so a model built there
+    saves `embeddings...`, which older transformers, A1111 and ComfyUI cannot read. Every version
+    reads the older keys. Weights keep their dtype. Returns the folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state_dict = {key: value.contiguous() for key, value in text_encoder.state_dict().items()}
+    if not any(key.startswith(WRAPPER) for key in state_dict):
+        state_dict = {WRAPPER + key: value for key, value in state_dict.items()}
+    save_file(state_dict, folder / "model.safetensors", metadata={"format": "pt"})
+    config = copy.deepcopy(text_encoder.config)
+    config.architectures = [type(text_encoder).__name__]
+    config.dtype = str(text_encoder.dtype).removeprefix("torch.")
+    config.save_pretrained(folder)
+    return folder
