@@ -1,0 +1,72 @@
+# Every target sets up its own environment first, so that each works as the first thing typed:
+#
+#   make demo   a character mini has never seen, learnt and drawn in new situations
+#   make test   all tests
+#   make lab    JupyterLab on the notebooks
+#   make lint   style and types
+#
+# What can be changed:
+#   PYTHON    the Python to build the environment with (3.10 to 3.13): make demo PYTHON=python3.12
+#   TORCH     the torch to install; it comes first and exactly, so that nothing else chooses it
+#   PIP_ARGS  options for pip. On Linux, pip's default torch brings CUDA libraries of several GB;
+#             for the small CPU build, give --index-url with the address of PyTorch's CPU builds,
+#             which PyTorch's "Get started" page shows.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+PIP_ARGS ?=
+
+VENV := .venv
+VENV_COLAB := .venv-colab
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+
+.PHONY: demo test lab lint test-colab clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	$(OFFLINE) $(VENV)/bin/sdlearn demo
+
+test: $(VENV)/installed-test
+	$(OFFLINE) $(VENV)/bin/python -m pytest
+
+lab: $(VENV)/installed-notebooks
+	$(VENV)/bin/jupyter lab notebooks
+
+lint: $(VENV)/installed-lint
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+# The same tests with the versions that Colab has; torch stays the CPU build.
+test-colab: $(VENV_COLAB)/installed-test
+	$(OFFLINE) $(VENV_COLAB)/bin/python -m pytest
+
+clean:
+	rm -rf $(VENV) $(VENV_COLAB) build dist
+
+# Stamp files: each step is done once, and again when the lists of packages change.
+%/has-torch: | check-python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP_INSTALL) --upgrade "pip>=24"
+	$(@D)/bin/python $(PIP_INSTALL) $(PIP_ARGS) "$(TORCH)"
+	touch $@
+
+$(VENV)/installed: pyproject.toml constraints.txt $(VENV)/has-torch
+	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-%: pyproject.toml constraints.txt $(VENV)/has-torch
+	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[$*]"
+	touch $@
+
+$(VENV_COLAB)/installed-%: pyproject.toml constraints-colab.txt $(VENV_COLAB)/has-torch
+	$(VENV_COLAB)/bin/python $(PIP_INSTALL) -c constraints-colab.txt -e ".[$*,notebooks]"
+	touch $@
+
+.PRECIOUS: %/has-torch $(VENV)/installed-% $(VENV_COLAB)/installed-%
+
+.PHONY: check-python
+check-python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
+	"$(PYTHON) is Python %d.%d: name one from 3.10 to 3.13, as in make demo PYTHON=python3.12" % v)'

@@ -1,0 +1,61 @@
+"""The program `sdlearn`: a command is a dataclass in `sdlearn.commands`, its fields the options.
+
+What a person can mend (a file, an option, a folder) ends with one sentence and exit status 2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from sdlearn.commands.generate import Generate
+from sdlearn.commands.info import Info
+
+DESCRIPTION = """Learn how Stable Diffusion works and make it your own.
+
+Add --debug to any command for the full traceback of an error."""
+
+Command = (
+    Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0 done, 2 a mistake to mend, 130 stopped."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torchvision is missing
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    command = tyro.cli(
+        Command,
+        args=[word for word in words if word != "--debug"],
+        prog="sdlearn",
+        description=DESCRIPTION,
+    )
+    try:
+        command.run()
+    except KeyboardInterrupt:
+        print("sdlearn: stopped", file=sys.stderr)
+        return 130
+    except (OSError, ValueError) as error:
+        if debug or not _is_mendable(error):
+            raise
+        print(f"sdlearn: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _is_mendable(error: OSError | ValueError) -> bool:
+    """Whether the error is a sentence for the user: the system's, or raised by our own checks.
+
+    A ValueError out of the depths of a library is a defect here, so its traceback must be seen.
+    """
+    if isinstance(error, OSError):
+        return True
+    raised_in = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    return raised_in.f_globals.get("__name__", "").split(".")[0] == "sdlearn"

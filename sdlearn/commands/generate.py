@@ -1,0 +1,152 @@
+"""`sdlearn generate`: draw pictures from a prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from sdlearn.data.png import prepare_folder, save_generated
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from sdlearn.models import StableDiffusion
+
+LARGEST_SIDE = 2048  # pixels
+SIDE_STEP = 8  # pixels; latents are 8 times smaller than pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Draw pictures from a prompt, in English or Japanese.
+
+    Pictures are PNG files that carry their prompt, seed, model and "made by AI".
+    """
+
+    prompt: tyro.conf.Positional[str]  # what to draw
+    negative_prompt: str = ""  # what to steer away from
+    seed: int = 0  # of the first picture; the next ones take seed + 1, seed + 2, ...
+    number: int = 1  # pictures
+    size: str = ""
+    """pixels: 128 for a square, 96x128 for height and width; '' is the model's own size"""
+    steps: int = 20  # sampler steps a picture
+    guidance_scale: float = 5.0  # how strongly the prompt pulls; 1 is no guidance
+    model: str = "mini"  # name (see `sdlearn info`), folder or hub id
+    load: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """what `sdlearn train` made, to draw with; may be given several times"""
+    output: Path = Path("outputs")  # folder, or a file that ends in .png for one picture
+
+    def run(self) -> None:
+        """Check everything that can be checked, then load the model and draw."""
+        self._check()
+        paths = self._output_paths()
+        from sdlearn.models import load
+
+        sd = load(self.model)
+        for artefact in self.load:
+            sd = sd.with_artefact(artefact)
+        for side in self._sides():
+            sd.check_size(side)
+        for seed, path, image in zip(self._seeds(), paths, self._draw(sd), strict=True):
+            print(self._save(image, path, seed))
+
+    def _check(self) -> None:
+        for name in ("number", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}: give at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"--seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
+            raise ValueError(f"--guidance-scale is {self.guidance_scale}: give 0 or more")
+        for side in self._sides():
+            if side % SIDE_STEP or not SIDE_STEP <= side <= LARGEST_SIDE:
+                raise ValueError(
+                    f"--size {self.size} cannot be drawn: give multiples of {SIDE_STEP}"
+                    f" up to {LARGEST_SIDE} pixels"
+                )
+        for artefact in self.load:
+            if not artefact.exists():
+                raise FileNotFoundError(f"--load {artefact}: there is no such file or folder")
+
+    def _sides(self) -> tuple[int, ...]:
+        """(height, width) in pixels, or () for the model's own size."""
+        sides = self.size.split("x") if self.size else []
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+            raise ValueError(f"--size {self.size} is no size: write 128, or 96x128 (height, width)")
+        return tuple(int(side) for side in (sides * 2 if len(sides) == 1 else sides))
+
+    def _seeds(self) -> range:
+        return range(self.seed, self.seed + self.number)
+
+    def _output_paths(self) -> list[Path]:
+        """Where each picture goes; makes the folder and refuses one that cannot be written to."""
+        output = self.output.expanduser()
+        if output.suffix.lower() == ".png":
+            if self.number > 1:
+                raise ValueError(f"--output {output} names one file for {self.number} pictures")
+            if output.is_dir():
+                raise ValueError(f"--output {output} is a folder: give another name")
+            return [prepare_folder(output.parent) / output.name]
+        if output.suffix.lower() in {".jpg", ".jpeg", ".webp", ".gif"}:
+            raise ValueError(f"--output {output}: pictures are written as .png")
+        folder = prepare_folder(output)
+        return [_free_path(folder, f"seed-{seed}") for seed in self._seeds()]
+
+    def _draw(self, sd: StableDiffusion) -> Iterator[Image.Image]:
+        """Draw one picture a seed. One at a time, so that each is the same when drawn alone."""
+        import torch
+        from tqdm import tqdm
+
+        pipeline: Any = sd.pipeline()
+        pipeline.set_progress_bar_config(disable=True)
+        height, width = self._sides() or (sd.image_size, sd.image_size)
+        with tqdm(total=self.number * self.steps, unit="step", desc="drawing") as progress:
+            for seed in self._seeds():
+                yield pipeline(
+                    self.prompt,
+                    negative_prompt=self.negative_prompt,
+                    height=height,
+                    width=width,
+                    num_inference_steps=self.steps,
+                    guidance_scale=self.guidance_scale,
+                    generator=torch.Generator("cpu").manual_seed(seed),
+                    callback_on_step_end=_advance(progress),
+                ).images[0]
+
+    def _save(self, image: Image.Image, path: Path, seed: int) -> Path:
+        return save_generated(
+            image,
+            path,
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            seed=seed,
+            model=" + ".join([self.model, *map(str, self.load)]),
+            steps=self.steps,
+            guidance_scale=self.guidance_scale,
+        )
+
+
+def _advance(progress: Any) -> Any:
+    """A pipeline's step callback that moves a progress bar on by one step."""
+
+    def callback(
+        pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        progress.update()
+        return tensors
+
+    return callback
+
+
+def _free_path(folder: Path, stem: str) -> Path:
+    """`stem.png`, or `stem-2.png`, ... where that is taken: earlier pictures are kept."""
+    path, number = folder / f"{stem}.png", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.png"
+    return path
