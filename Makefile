@@ -46,7 +46,9 @@ clean:
 	rm -rf $(VENV) $(VENV_COLAB) build dist
 
 # Stamp files: each step is done once, and again when the lists of packages change.
-%/has-torch: | check-python
+%/has-torch:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
+	"$(PYTHON) is Python %d.%d: name one from 3.10 to 3.13, as in make demo PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP_INSTALL) --upgrade "pip>=24"
 	$(@D)/bin/python $(PIP_INSTALL) $(PIP_ARGS) "$(TORCH)"
@@ -65,8 +67,3 @@ $(VENV_COLAB)/installed-%: pyproject.toml constraints-colab.txt $(VENV_COLAB)/ha
 	touch $@
 
 .PRECIOUS: %/has-torch $(VENV)/installed-% $(VENV_COLAB)/installed-%
-
-.PHONY: check-python
-check-python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
-	"$(PYTHON) is Python %d.%d: name one from 3.10 to 3.13, as in make demo PYTHON=python3.12" % v)'
