@@ -1,10 +1,17 @@
-"""What Stable Diffusion is made of, and where its weights come from."""
+"""What Stable Diffusion is made of, and where its weights come from.
 
-from sdlearn.models.artefact import with_artefact
-from sdlearn.models.loading import load
-from sdlearn.models.registry import SOURCES, ModelSource
-from sdlearn.models.stable_diffusion import StableDiffusion
-from sdlearn.models.text_encoder import save_text_encoder
+The names are imported on first use, so that the registry alone needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdlearn.models.artefact import with_artefact
+    from sdlearn.models.loading import load
+    from sdlearn.models.registry import SOURCES, ModelSource
+    from sdlearn.models.stable_diffusion import StableDiffusion
+    from sdlearn.models.text_encoder import save_text_encoder
 
 __all__ = [
     "SOURCES",
@@ -14,3 +21,19 @@ __all__ = [
     "save_text_encoder",
     "with_artefact",
 ]
+
+_FILE_OF = {
+    "SOURCES": "registry",
+    "ModelSource": "registry",
+    "StableDiffusion": "stable_diffusion",
+    "load": "loading",
+    "save_text_encoder": "text_encoder",
+    "with_artefact": "artefact",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its file on first use."""
+    if name not in _FILE_OF:
+        raise AttributeError(f"module 'sdlearn.models' has no attribute '{name}'")
+    return getattr(import_module(f"sdlearn.models.{_FILE_OF[name]}"), name)

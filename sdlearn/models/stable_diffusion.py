@@ -49,7 +49,7 @@ class StableDiffusion:
         return self.unet.device
 
     @property
-    def models(self) -> tuple[torch.nn.Module, ...]:
+    def models(self) -> tuple[Any, ...]:
         """The parts that have weights."""
         return self.text_encoder, self.vae, self.unet
 
@@ -64,7 +64,10 @@ class StableDiffusion:
     ) -> StableDiffusion:
         """Move every part, in place as torch does; returns itself."""
         for model in self.models:
-            model.to(device=device, dtype=dtype)
+            if device is not None:
+                model.to(device=device)
+            if dtype is not None and model.dtype != dtype:  # diffusers warns at every cast
+                model.to(dtype=dtype)
         return self
 
     def check_size(self, size: int) -> None:

@@ -1,0 +1,47 @@
+"""Fine-tuning: the one training loop, and a file for each method.
+
+A method trains copies of the parts that it changes: the model it is given keeps its weights, so
+several methods can start from one `load`. What it trains can be drawn with at any time, through
+`method.sd.pipeline()`. The names are imported on first use, so that configurations need no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdlearn.finetune.config import DreamBoothConfig, FitConfig, TextualInversionConfig
+    from sdlearn.finetune.dreambooth import DreamBooth
+    from sdlearn.finetune.loop import TrainStep, fit, run
+    from sdlearn.finetune.method import Method
+    from sdlearn.finetune.textual_inversion import TextualInversion
+
+__all__ = [
+    "DreamBooth",
+    "DreamBoothConfig",
+    "FitConfig",
+    "Method",
+    "TextualInversion",
+    "TextualInversionConfig",
+    "TrainStep",
+    "fit",
+    "run",
+]
+
+_FILE_OF = {
+    "DreamBooth": "dreambooth",
+    "DreamBoothConfig": "config",
+    "FitConfig": "config",
+    "Method": "method",
+    "TextualInversion": "textual_inversion",
+    "TextualInversionConfig": "config",
+    "TrainStep": "loop",
+    "fit": "loop",
+    "run": "loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its file on first use."""
+    if name not in _FILE_OF:
+        raise AttributeError(f"module 'sdlearn.finetune' has no attribute '{name}'")
+    return getattr(import_module(f"sdlearn.finetune.{_FILE_OF[name]}"), name)

@@ -1,0 +1,125 @@
+"""Pictures of a class, drawn by the model itself before it is fine-tuned.
+
+They are PNG files in a folder, and are used again by a later run with the same settings. Picture i
+is drawn from seed + i, so a run that was killed while drawing goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from sdlearn.data.folder import Picture
+from sdlearn.data.png import prepare_folder, replaced_when_complete, save_generated
+
+if TYPE_CHECKING:
+    from sdlearn.finetune.config import DreamBoothConfig
+    from sdlearn.models import StableDiffusion
+
+RECORD_NAME = "class_pictures.json"
+
+
+def class_pictures(
+    sd: StableDiffusion, config: DreamBoothConfig, *, folder: Path | None, size: int, seed: int
+) -> list[Picture]:
+    """Return `num_class_images` pictures of `class_prompt`, `size` pixels high and wide.
+
+    Those that `folder` holds are read, the others drawn and written there; other files in it are
+    left alone. Without a folder they are drawn and kept in memory. No random number is taken from
+    torch's global generator. Raises ValueError for a folder drawn with other settings.
+    """
+    settings = {
+        "model": sd.name,
+        "prompt": config.class_prompt,
+        "size": size,
+        "seed": seed,
+        "steps": config.class_inference_steps,
+        "guidance_scale": config.class_guidance_scale,
+    }
+    if folder is not None:
+        _check_record(prepare_folder(folder) / RECORD_NAME, settings)
+    images: dict[int, Image.Image] = {}
+    for number in range(config.num_class_images):
+        image = None if folder is None else _read(_path(folder, number), size)
+        if image is not None:
+            images[number] = image
+    missing = [n for n in range(config.num_class_images) if n not in images]
+    chunks = range(0, len(missing), config.sample_batch_size)
+    for start in tqdm(chunks, desc="draw class pictures", disable=not missing):
+        numbers = missing[start : start + config.sample_batch_size]
+        for number, image in zip(numbers, _draw(sd, numbers, settings), strict=True):
+            images[number] = image
+            if folder is not None:
+                _write(image, _path(folder, number), settings, number)
+    return [Picture(image=images[n], text=config.class_prompt) for n in sorted(images)]
+
+
+def _draw(
+    sd: StableDiffusion, numbers: Sequence[int], settings: dict[str, Any]
+) -> list[Image.Image]:
+    pipeline = sd.pipeline()
+    pipeline.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(settings["seed"] + n) for n in numbers]
+    return pipeline(
+        [settings["prompt"]] * len(numbers),
+        height=settings["size"],
+        width=settings["size"],
+        num_inference_steps=settings["steps"],
+        guidance_scale=settings["guidance_scale"],
+        generator=generators,
+    ).images
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"class-{number:05d}.png"
+
+
+def _read(path: Path, size: int) -> Image.Image | None:
+    """A class picture drawn before, or None where it is not there yet."""
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError as error:
+        raise ValueError(f"{path} is broken: delete it, and it will be drawn again") from error
+    if image.size != (size, size):
+        raise ValueError(f"{path} is not {size} x {size} pixels: delete it or name another folder")
+    return image.convert("RGB")
+
+
+def _write(image: Image.Image, path: Path, settings: dict[str, Any], number: int) -> None:
+    save_generated(
+        image,
+        path,
+        prompt=settings["prompt"],
+        negative_prompt="",
+        seed=settings["seed"] + number,
+        model=settings["model"],
+        steps=settings["steps"],
+        guidance_scale=settings["guidance_scale"],
+    )
+
+
+def _check_record(path: Path, settings: dict[str, Any]) -> None:
+    """Write how a folder's pictures are drawn, or check that it is the same as before."""
+    if not path.exists():
+        with replaced_when_complete(path) as unfinished:
+            unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        return
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: delete the folder or name another") from error
+    changed = [f"{k} {saved.get(k)!r}" for k in settings if saved.get(k) != settings[k]]
+    if changed:
+        raise ValueError(
+            f"the class pictures in {path.parent} were drawn with other settings "
+            f"({', '.join(changed)}): delete them or name another folder"
+        )

@@ -1,0 +1,117 @@
+"""Every number of a training run, with its unit and where its default comes from.
+
+This file imports no torch: the command line builds its `--help` from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sdlearn.finetune.templates import OBJECT_TEMPLATES
+
+Precision = Literal["no", "bf16", "fp16"]
+LearningRateSchedule = Literal[
+    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How to train, whatever the method. Raises ValueError, naming the field, for bad values."""
+
+    max_train_steps: int = 400  # optimizer steps; 200 to 800 for DreamBooth (diffusers)
+    train_batch_size: int = 4  # pictures a forward pass and process
+    gradient_accumulation_steps: int = 1  # forward passes an optimizer step
+    learning_rate: float | None = None  # None: what suits the method and the model
+    lr_scheduler: LearningRateSchedule = "constant"  # diffusers' name
+    lr_warmup_steps: int = 0  # optimizer steps
+    adam_beta1: float = 0.9  # AdamW's own default
+    adam_beta2: float = 0.999  # AdamW's own default
+    adam_weight_decay: float = 1e-2  # a step and learning rate; methods may take none
+    adam_epsilon: float = 1e-8  # AdamW's own default
+    max_grad_norm: float = 1.0  # L2 norm over everything trained; 0: no clipping
+    snr_gamma: float | None = None  # min-SNR weights, 5 in arXiv:2303.09556; None: all weigh 1
+    resolution: int | None = None  # pixels, height and width; None: the model's own
+    random_flip: bool = False  # mirror half the pictures; off, as hair partings and text have sides
+    mixed_precision: Precision = "no"  # of the forward pass; what trains stays float32
+    use_ema: bool = False  # average the weights over the steps, and end with the average
+    ema_decay: float = 0.9999  # a step, reached over a ramp (diffusers)
+    seed: int = 0  # of every random number of the run
+    output_dir: Path | None = None  # checkpoints and log; None: neither
+    checkpointing_steps: int = 100  # optimizer steps; the last step is always kept
+    checkpoints_total_limit: int | None = 2  # newest ones to keep; None: all
+    logging_steps: int = 10  # optimizer steps between writes to the log
+    resume: bool = False  # go on from the newest checkpoint in output_dir
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
+        _at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
+        _at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
+        for name in ("learning_rate", "snr_gamma", "adam_epsilon"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}: give a number above 0")
+        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a number from 0 to below 1"
+                )
+        if self.resume and self.output_dir is None:
+            raise ValueError("resume needs an output_dir: name the folder with the checkpoints")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextualInversionConfig:
+    """What Textual Inversion (Gal et al. 2022, arXiv:2208.01618) should learn."""
+
+    placeholder_token: str = "<my-character>"  # the new word; must not be in the vocabulary
+    initializer_token: str | None = "person"  # a known word to start at; None: the mean of all
+    num_vectors: int = 1  # rows of the new word; the paper finds 1 the most editable
+    templates: tuple[str, ...] = OBJECT_TEMPLATES  # see `caption`; {} is the placeholder
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "num_vectors")
+        if not self.templates:
+            raise ValueError("templates is empty: give at least one, such as 'a photo of a {}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamBoothConfig:
+    """What DreamBooth (Ruiz et al. 2022, arXiv:2208.12242) should learn.
+
+    Prompts may hold {text} or the name of an attribute, such as {background}: each picture puts
+    its own caption or attribute there.
+    """
+
+    instance_prompt: str = "a picture of sks person"  # identifier and class of the subject
+    class_prompt: str = "a picture of a person"  # the class, without the identifier
+    with_prior_preservation: bool = True  # keep the class as the model knew it
+    prior_loss_weight: float = 1.0  # lambda in the paper; 0: no class pictures at all
+    num_class_images: int = 100  # pictures of the class (diffusers); the paper has about 1000
+    class_data_dir: Path | None = None  # where they are kept; None: in output_dir, else in memory
+    class_batch_size: int | None = None  # pictures a forward pass; None: as many as instances
+    sample_batch_size: int = 4  # class pictures drawn at once
+    class_guidance_scale: float = 5.0  # of the class pictures; lower is more varied
+    class_inference_steps: int = 20  # of the class pictures
+    train_text_encoder: bool = False  # helps faces most, needs more memory
+    text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "num_class_images", "class_batch_size", "sample_batch_size")
+        _at_least(self, 1, "class_inference_steps")
+        _at_least(self, 0, "prior_loss_weight", "class_guidance_scale")
+        for name in ("instance_prompt", "class_prompt"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} is empty: give a prompt, such as 'a photo of a person'")
+        rate = self.text_encoder_learning_rate
+        if rate is not None and not rate > 0:
+            raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
+
+
+def _at_least(config: object, least: float, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} is {value}: give at least {least}")

@@ -1,0 +1,150 @@
+"""DreamBooth: teach the U-Net a subject, and hold on to what its class looked like.
+
+Source: Ruiz et al. 2022, arXiv:2208.12242, section 3.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sdlearn.data.cache import CaptionCache, MomentCache
+from sdlearn.diffusion import NoiseSchedule
+from sdlearn.finetune.batches import Batch
+from sdlearn.finetune.class_pictures import class_pictures
+from sdlearn.finetune.config import DreamBoothConfig, FitConfig
+from sdlearn.finetune.method import denoising_losses, record, training_size
+from sdlearn.finetune.templates import fill
+from sdlearn.models import save_text_encoder
+from sdlearn.models.artefact import write_record
+
+if TYPE_CHECKING:
+    from sdlearn.data.folder import Picture
+    from sdlearn.models import StableDiffusion
+
+
+class DreamBooth:
+    """Learn a subject from pictures; the given model is not changed, and draws the class pictures.
+
+    Settings are those of `DreamBoothConfig`. `own_class_pictures` are taken instead of drawn ones.
+    """
+
+    name = "dreambooth"
+    default_learning_rate = 5e-6  # the paper's for Stable Diffusion
+
+    def __init__(
+        self,
+        sd: StableDiffusion,
+        config: DreamBoothConfig | None = None,
+        *,
+        own_class_pictures: Sequence[Picture] = (),
+        **settings: Any,
+    ) -> None:
+        self.config = replace(config or DreamBoothConfig(), **settings)
+        self.base = sd.freeze()
+        self.own_class_pictures = own_class_pictures
+        self.parts: dict[str, Any] = {"unet": copy.deepcopy(sd.unet)}
+        if self.config.train_text_encoder:
+            self.parts["text_encoder"] = copy.deepcopy(sd.text_encoder)
+        for part in self.parts.values():
+            part.float().requires_grad_(True)
+        self.sd = replace(sd, **self.parts)
+        self.fit_config = FitConfig()
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether class pictures take part at all."""
+        return self.config.with_prior_preservation and self.config.prior_loss_weight > 0
+
+    def trained(self) -> dict[str, torch.nn.Module]:
+        """The U-Net, and the text encoder if asked for."""
+        return self.parts
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """One group a model, as a text encoder needs a lower learning rate."""
+        own_rate = self.config.text_encoder_learning_rate or learning_rate / 5
+        rates = {"unet": learning_rate, "text_encoder": own_rate}
+        return [
+            {"params": list(part.parameters()), "lr": rates[name]}
+            for name, part in self.parts.items()
+        ]
+
+    def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
+        """Raise ValueError for a prompt that the pictures cannot fill, or a size that is wrong."""
+        training_size(self.sd, config)
+        for picture in pictures:
+            fill(self.config.instance_prompt, picture)
+        for picture in self.own_class_pictures:
+            fill(self.config.class_prompt, picture)
+
+    def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
+        """Draw the class pictures, encode all pictures, and encode or tokenize the prompts."""
+        self.fit_config = config
+        size = training_size(self.sd, config)
+        others = self._class_pictures(config, size) if self.has_prior else []
+        self.moments = MomentCache(self.sd, [*pictures, *others], size, config.random_flip)
+        self.prompts = [fill(self.config.instance_prompt, picture) for picture in pictures]
+        self.first_class = len(self.prompts)
+        self.prompts += [fill(self.config.class_prompt, picture) for picture in others]
+        if not self.config.train_text_encoder:
+            self.captions = CaptionCache(self.sd, self.prompts)
+        self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
+
+    def loss(
+        self, batch: Batch, unet: torch.nn.Module, text_encoder: torch.nn.Module | None = None
+    ) -> torch.Tensor:
+        """Denoise subject and class in one forward pass, and add the two means.
+
+        Weights of timesteps are applied to each sample, before the halves part.
+
+        Source: Ruiz et al. 2022, arXiv:2208.12242, eq. 2.
+        """
+        instances = len(batch.indices)
+        indices, generators = list(batch.indices), list(batch.generators)
+        if self.has_prior:
+            count = len(self.prompts) - self.first_class
+            other = batch.beside(count, self.config.class_batch_size or instances)
+            indices += [self.first_class + i for i in other.indices]
+            generators += other.generators
+        losses = denoising_losses(
+            unet,
+            self.moments.latents(indices, generators),
+            self._states([self.prompts[i] for i in indices], text_encoder),
+            generators,
+            schedule=self.schedule,
+            snr_gamma=self.fit_config.snr_gamma,
+        )  # (instances + class pictures,)
+        loss = losses[:instances].mean()
+        if self.has_prior:
+            loss = loss + self.config.prior_loss_weight * losses[instances:].mean()
+        return loss
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was trained as a folder: `unet/`, perhaps `text_encoder/`, and a record."""
+        folder = Path(path).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.sd.unet.save_pretrained(folder / "unet", safe_serialization=True)
+        if self.config.train_text_encoder:
+            save_text_encoder(self.sd.text_encoder, folder / "text_encoder")
+        write_record(folder, record(self, self.fit_config))
+        return folder
+
+    def _states(self, prompts: list[str], text_encoder: torch.nn.Module | None) -> torch.Tensor:
+        """`encoder_hidden_states` (B, L, D), fresh where the text encoder trains."""
+        if text_encoder is None:
+            return self.captions[prompts]
+        return text_encoder(self.sd.tokenize(prompts).to(self.sd.device))[0]
+
+    def _class_pictures(self, config: FitConfig, size: int) -> Sequence[Picture]:
+        if self.own_class_pictures:
+            return self.own_class_pictures
+        folder = self.config.class_data_dir
+        if folder is None and config.output_dir is not None:
+            folder = config.output_dir / "class_pictures"
+        self.base.to(self.sd.device)
+        return class_pictures(self.base, self.config, folder=folder, size=size, seed=config.seed)

@@ -1,0 +1,199 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm.auto import tqdm
+
+from sdlearn.finetune.batches import Batch, draw_batch
+from sdlearn.finetune.checkpoint import check_same_run, load_checkpoint, prepare_output
+from sdlearn.finetune.config import FitConfig
+from sdlearn.finetune.keeping import Keeper, LossWatch
+from sdlearn.finetune.log import read_losses
+from sdlearn.finetune.state import TrainingState, make_accelerator, run_settings, start_state
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from sdlearn.data.folder import Picture
+    from sdlearn.finetune.method import Method
+
+    Saved = tuple[dict[str, torch.Tensor], Mapping[str, Any]]  # a checkpoint's tensors and facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStep:
+    """One optimizer step, just done."""
+
+    step: int  # optimizer steps so far, from 1
+    max_train_steps: int  # of the whole run
+    loss: torch.Tensor  # scalar on the device, mean over the step's pictures; float() waits for it
+    learning_rate: float  # of this step, the first parameter group's
+    seconds: float  # since the step began on the host; a GPU may still be working
+    epoch: float  # times each picture was seen so far
+
+
+def fit(
+    method: Method, pictures: Sequence[Picture], config: FitConfig | None = None
+) -> Iterator[TrainStep]:
+    """Train a method on pictures, and yield a `TrainStep` after each optimizer step.
+
+    What trains are copies inside the method, never the model it was given. Between two steps the
+    caller may draw with `method.sd.pipeline()`, look at `method`, or stop. Calling `fit` again goes
+    on from the present weights. With `use_ema` the averaged weights are put in place at the end.
+
+    A resumed run equals a straight one bit for bit on the same machine; resuming a finished run
+    yields nothing. Raises ValueError for what cannot work before anything is computed, and
+    FloatingPointError for a loss that is not finite.
+    """
+    config = config or FitConfig()
+    if not pictures:
+        raise ValueError("there are no pictures to train on: give at least one")
+    method.check(pictures, config)
+    accelerator = make_accelerator(config)
+    settings = run_settings(method, pictures, config)
+    saved = None if config.output_dir is None else _find_saved(config, settings)
+    return _train(method, pictures, config, Keeper(config, settings, accelerator), saved)
+
+
+def run(steps: Iterator[TrainStep]) -> list[float]:
+    """Drive `fit` with a progress bar, and return the loss of every step."""
+    losses: list[torch.Tensor] = []
+    with tqdm(desc="train", unit="step") as bar:
+        for step in steps:
+            losses.append(step.loss)
+            if bar.total is None:
+                bar.total, bar.initial = step.max_train_steps, step.step - 1
+                bar.n = step.step - 1
+            bar.update()
+            if step.step % 20 == 0 or step.step == step.max_train_steps:
+                bar.set_postfix(loss=f"{sum(read_losses(losses[-20:])) / len(losses[-20:]):.4f}")
+    return read_losses(losses)
+
+
+def _train(
+    method: Method,
+    pictures: Sequence[Picture],
+    config: FitConfig,
+    keeper: Keeper,
+    saved: Saved | None,
+) -> Iterator[TrainStep]:
+    accelerator = keeper.accelerator
+    method.sd.to(accelerator.device)
+    state = start_state(method, accelerator, config)
+    if saved is not None:
+        state.restore(*saved)
+    watch = LossWatch(pictures, waits=accelerator.device.type != "cpu")
+    keeper.open_log(state.step)
+    try:
+        if state.step < config.max_train_steps:
+            with accelerator.main_process_first():  # what it draws, the others read
+                method.prepare(pictures, config)
+        while state.step < config.max_train_steps:
+            step = _update(method, len(pictures), config, state, watch)
+            keeper.keep(step, state, watch)
+            yield step
+    finally:
+        keeper.close()
+        state.finish()
+
+
+def _update(
+    method: Method, count: int, config: FitConfig, state: TrainingState, watch: LossWatch
+) -> TrainStep:
+    """Do one optimizer step."""
+    started = time.perf_counter()
+    accelerator = state.accelerator
+    for model in state.models.values():
+        model.train()
+    loss, indices = _backward(method, count, config, state)
+    watch.check(state.step + 1, loss, indices)
+    learning_rate = state.lr_scheduler.get_last_lr()[0]
+    _step_optimizer(state, config)
+    for model in state.models.values():
+        model.eval()
+    if accelerator.num_processes > 1:
+        loss = accelerator.reduce(loss, reduction="mean")
+    samples = config.train_batch_size * config.gradient_accumulation_steps
+    return TrainStep(
+        step=state.step,
+        max_train_steps=config.max_train_steps,
+        loss=loss,
+        learning_rate=learning_rate,
+        seconds=time.perf_counter() - started,
+        epoch=state.step * samples * accelerator.num_processes / count,
+    )
+
+
+def _backward(
+    method: Method, count: int, config: FitConfig, state: TrainingState
+) -> tuple[torch.Tensor, list[int]]:
+    """Accumulate the step's gradients; return its loss and the indices of its pictures."""
+    accelerator, parts = state.accelerator, config.gradient_accumulation_steps
+    losses: list[torch.Tensor] = []
+    indices: list[int] = []
+    with _seeded(config.seed, state.step, accelerator):
+        for part in range(parts):
+            batch = _batch(state, count, config, part)
+            with ExitStack() as stack:
+                for model in state.models.values() if part + 1 < parts else ():
+                    stack.enter_context(accelerator.no_sync(model))
+                with accelerator.autocast():
+                    loss = method.loss(batch, **state.models)
+                accelerator.backward(loss / parts)
+            losses.append(loss.detach())
+            indices.extend(batch.indices)
+    return torch.stack(losses).mean(), indices
+
+
+@contextmanager
+def _seeded(seed: int, step: int, accelerator: Accelerator) -> Iterator[None]:
+    """Seed torch by the step, for models with dropout, and give the caller's state back."""
+    device = accelerator.device
+    with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
+        own_step = step * accelerator.num_processes + accelerator.process_index
+        torch.manual_seed(seed * 1_000_003 + own_step)
+        yield
+
+
+def _batch(state: TrainingState, count: int, config: FitConfig, part: int) -> Batch:
+    accelerator = state.accelerator
+    number = state.step * config.gradient_accumulation_steps + part
+    number = number * accelerator.num_processes + accelerator.process_index
+    return draw_batch(number, count=count, size=config.train_batch_size, seed=config.seed)
+
+
+def _step_optimizer(state: TrainingState, config: FitConfig) -> None:
+    """Clip (accelerate unscales first), update, and move schedule and average along."""
+    if config.max_grad_norm:
+        state.accelerator.clip_grad_norm_(state.parameters.values(), config.max_grad_norm)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    if not state.accelerator.optimizer_step_was_skipped:  # fp16 skips a step to find its scale
+        state.lr_scheduler.step()
+        if state.ema is not None:
+            state.ema.step(state.parameters.values())
+    state.step += 1
+
+
+def _find_saved(config: FitConfig, settings: dict[str, Any]) -> Saved | None:
+    """The newest checkpoint of the same run, or None where there is none."""
+    if config.output_dir is None:
+        return None
+    path = prepare_output(config.output_dir, config.resume)
+    if path is None:
+        return None
+    tensors, facts = load_checkpoint(path)
+    check_same_run(settings, facts["settings"], path)
+    if facts["step"] > config.max_train_steps:
+        raise ValueError(
+            f"{path} is past max_train_steps {config.max_train_steps}: set it to {facts['step']} "
+            "or more"
+        )
+    return tensors, facts

@@ -1,0 +1,108 @@
+"""What a method is to the loop, and the one forward pass that methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from sdlearn import __version__
+from sdlearn.diffusion import diffusion_loss
+
+if TYPE_CHECKING:
+    from sdlearn.data.folder import Picture
+    from sdlearn.diffusion import NoiseSchedule
+    from sdlearn.finetune.config import FitConfig
+    from sdlearn.models import StableDiffusion
+
+
+class Method(Protocol):
+    """What trains, how a batch becomes a loss, and what file comes out. Nothing else."""
+
+    name: str  # on the command line, such as "textual-inversion"
+    default_learning_rate: float  # for Stable Diffusion 1.5; the registry may know a better one
+    config: Any  # the method's own dataclass
+    sd: StableDiffusion  # what trains is a copy in here; the rest is shared with what was given
+
+    def trained(self) -> dict[str, torch.nn.Module]:
+        """Modules that run in the loss and hold what trains, by the names `loss` takes them."""
+        ...
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """What trains, as groups for the optimizer; all float32."""
+        ...
+
+    def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
+        """Raise ValueError for what cannot work, before anything is computed."""
+        ...
+
+    def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
+        """Compute what stays the same all through training, on the device of `sd`."""
+        ...
+
+    @property
+    def loss(self) -> Callable[..., torch.Tensor]:
+        """`loss(batch, **models)`: a scalar; `models` are those of `trained`, made ready."""
+        ...
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was learned, and return where."""
+        ...
+
+
+def denoising_losses(
+    unet: torch.nn.Module,
+    latents: torch.Tensor,
+    encoder_hidden_states: torch.Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    schedule: NoiseSchedule,
+    snr_gamma: float | None,
+) -> torch.Tensor:
+    """Noise latents (B, C, h, w), predict, and compare: the weighted loss of each sample, (B,).
+
+    Timestep and noise of each sample come from its own generator; states are (B, L, D).
+
+    Source: Rombach et al. 2021, arXiv:2112.10752, eq. 3.
+    """
+    timesteps = torch.stack(
+        [torch.randint(schedule.num_train_timesteps, (), generator=g) for g in generators]
+    ).to(latents.device, non_blocking=True)
+    noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
+    noise = noise.to(latents.device, non_blocking=True)
+    noisy_latents = schedule.add_noise(latents, noise, timesteps)
+    dtype = next(unet.parameters()).dtype
+    model_pred = unet(
+        noisy_latents.to(dtype), timesteps, encoder_hidden_states.to(dtype), return_dict=False
+    )[0]
+    target = schedule.target(latents, noise, timesteps)
+    return diffusion_loss(model_pred, target, schedule.loss_weights(timesteps, snr_gamma))
+
+
+def training_size(sd: StableDiffusion, config: FitConfig) -> int:
+    """Height and width in pixels to train at; raises ValueError where the model cannot."""
+    size = config.resolution or sd.image_size
+    sd.check_size(size)
+    return size
+
+
+def record(method: Method, fit_config: FitConfig | None = None) -> dict[str, Any]:
+    """Return what a saved artefact says of itself: base model, method and configurations."""
+    settings = {} if fit_config is None else {"fit": _plain(asdict(fit_config))}
+    return {
+        "format": 1,
+        "sdlearn": __version__,
+        "method": method.name,
+        **method.sd.facts(),
+        "config": _plain(asdict(method.config)),
+        **settings,
+    }
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: str(value) if isinstance(value, Path) else value for key, value in settings.items()
+    }

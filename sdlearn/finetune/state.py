@@ -1,0 +1,175 @@
+"""Everything that changes while training, so that it can be saved and put back."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+
+if TYPE_CHECKING:
+    from sdlearn.data.folder import Picture
+    from sdlearn.finetune.config import FitConfig
+    from sdlearn.finetune.method import Method
+
+# fields that may change between a run and its resumption: they do not alter what a step does
+FREE_FIELDS = {"max_train_steps", "checkpointing_steps", "checkpoints_total_limit"}
+FREE_FIELDS |= {"logging_steps", "resume", "output_dir"}
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """What trains, and what trains it."""
+
+    accelerator: Accelerator
+    models: dict[str, torch.nn.Module]  # ready for the loss
+    parameters: dict[str, torch.nn.Parameter]  # what trains, by name
+    optimizer: Any
+    lr_scheduler: Any
+    ema: EMAModel | None
+    step: int = 0  # optimizer steps done
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return all tensors of the state by name."""
+        tensors: dict[str, torch.Tensor] = {
+            f"weights/{name}": value for name, value in self.parameters.items()
+        }
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in moments.items()}
+        if self.ema is not None:
+            shadows = zip(self.parameters, self.ema.shadow_params, strict=True)
+            tensors |= {f"ema/{name}": value for name, value in shadows}
+        return tensors
+
+    def facts(self) -> dict[str, Any]:
+        """Return all of the state that is no tensor."""
+        scaler = self.accelerator.scaler
+        return {
+            "param_groups": self.optimizer.state_dict()["param_groups"],
+            "lr_scheduler": self.lr_scheduler.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "ema_steps": None if self.ema is None else self.ema.optimization_step,
+        }
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Put a saved state back, bit for bit."""
+        weights = list(self.parameters.values())
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"weights/{name}"])
+            if self.ema is not None:
+                for name, shadow in zip(self.parameters, self.ema.shadow_params, strict=True):
+                    shadow.copy_(tensors[f"ema/{name}"])
+                self.ema.optimization_step = facts["ema_steps"]
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name in (name for name in tensors if name.startswith("optimizer/")):
+            _, index, key = name.split("/")
+            value = _laid_out_like(weights[int(index)], tensors[name])
+            moments.setdefault(int(index), {})[key] = value
+        groups = facts["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.lr_scheduler.load_state_dict(facts["lr_scheduler"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(facts["scaler"])
+        self.step = facts["step"]
+
+    def finish(self) -> None:
+        """Put the moving average in place, and take mixed precision off the models."""
+        if self.ema is not None:
+            self.ema.copy_to(self.parameters.values())
+        for model in self.models.values():
+            self.accelerator.unwrap_model(model, keep_fp32_wrapper=False).eval()
+
+
+def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> TrainingState:
+    """Make optimizer, schedule and moving average for what a method trains.
+
+    Raises TypeError for a trained parameter that is not float32: its updates would be rounded away.
+    """
+    modules = method.trained()
+    learning_rate = choose_learning_rate(method, config)
+    groups = method.parameter_groups(learning_rate)
+    names = {id(p): f"{part}.{n}" for part, m in modules.items() for n, p in m.named_parameters()}
+    parameters = {names[id(p)]: p for group in groups for p in group["params"]}
+    for name, parameter in parameters.items():
+        if parameter.dtype != torch.float32:
+            raise TypeError(f"{name} trains in {parameter.dtype}: make it float32")
+        parameter.grad = None  # a run that was stopped may have left one
+    optimizer = torch.optim.AdamW(
+        groups,
+        lr=learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        eps=config.adam_epsilon,
+        weight_decay=config.adam_weight_decay,
+        fused=accelerator.device.type in ("cpu", "cuda"),
+    )
+    lr_scheduler = get_scheduler(
+        config.lr_scheduler,
+        optimizer,
+        num_warmup_steps=config.lr_warmup_steps,
+        num_training_steps=config.max_train_steps,
+    )
+    return TrainingState(
+        accelerator=accelerator,
+        models={name: accelerator.prepare(module) for name, module in modules.items()},
+        parameters=parameters,
+        optimizer=accelerator.prepare(optimizer),
+        lr_scheduler=lr_scheduler,  # not prepared: accelerate would step it once a process
+        ema=EMAModel(parameters.values(), config.ema_decay, foreach=True)
+        if config.use_ema
+        else None,
+    )
+
+
+def make_accelerator(config: FitConfig) -> Accelerator:
+    """Make the Accelerator of a run; raises ValueError for float16 on a CPU."""
+    state = AcceleratorState._shared_state
+    if state and state.get("_mixed_precision") != config.mixed_precision:
+        # accelerate keeps the precision of a process's first run for good, and a notebook trains
+        # more than once; there is no public way to let go of it
+        AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    if accelerator.device.type == "cpu" and config.mixed_precision == "fp16":
+        raise ValueError('mixed_precision "fp16" does not work on a CPU: take "no" or "bf16"')
+    return accelerator
+
+
+def choose_learning_rate(method: Method, config: FitConfig) -> float:
+    """Return the learning rate asked for, else the model's for this method, else the method's."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    return method.sd.learning_rates.get(method.name, method.default_learning_rate)
+
+
+def run_settings(method: Method, pictures: Sequence[Picture], config: FitConfig) -> dict[str, Any]:
+    """Return what must be the same for one run to go on where another stopped."""
+    fields = {**asdict(method.config), **asdict(config)}
+    fixed = {
+        key: value
+        for key, value in fields.items()
+        if key not in FREE_FIELDS and not isinstance(value, Path)
+    }
+    digest = 0
+    for picture in pictures:
+        digest = zlib.crc32(picture.image.tobytes() + picture.text.encode(), digest)
+    return {
+        **fixed,
+        "method": method.name,
+        "base_model": method.sd.name,
+        "learning_rate": choose_learning_rate(method, config),
+        "pictures": f"{len(pictures)}, checksum {digest:08x}",
+    }
+
+
+def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A copy with the parameter's strides: the fused optimizer walks through memory as it lies."""
+    if value.shape != parameter.shape:
+        return value  # the step count
+    return torch.empty_like(parameter).copy_(value)

@@ -1,0 +1,72 @@
+"""The sentences around a learned word, and how a picture's own words get into them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdlearn.data.folder import Picture
+
+# Neutral sentences, so that the word learns the subject and not its surroundings; 27 as in the
+# paper. Source: the idea is Gal et al. 2022, arXiv:2208.01618, appendix D; the wording is ours.
+OBJECT_TEMPLATES = (
+    "a picture of {}",
+    "a picture of a {}",
+    "a picture of the {}",
+    "a picture of my {}",
+    "a picture of one {}",
+    "a photo of {}",
+    "a photo of a {}",
+    "a photo of the {}",
+    "a photo of my {}",
+    "a photo of one {}",
+    "a drawing of {}",
+    "a drawing of a {}",
+    "a drawing of the {}",
+    "a drawing of my {}",
+    "an image of {}",
+    "an image of a {}",
+    "an image of the {}",
+    "a portrait of {}",
+    "a portrait of a {}",
+    "a portrait of the {}",
+    "a close picture of a {}",
+    "a clear picture of the {}",
+    "a good picture of a {}",
+    "a small picture of the {}",
+    "here is {}",
+    "this is a {}",
+    "{}",
+)
+STYLE_TEMPLATES = (
+    "a picture in the style of {}",
+    "a drawing in the style of {}",
+    "a painting in the style of {}",
+    "an image in the style of {}",
+    "a portrait in the style of {}",
+    "a person, {} style",
+    "a picture in {} style",
+    "a drawing, {} style",
+    "{} style",
+)
+
+
+def fill(template: str, picture: Picture, placeholder: str = "") -> str:
+    """Put the placeholder at {} and a picture's own words at {text} or {an attribute's name}.
+
+    Raises ValueError, naming the picture, for words that it lacks or has left empty.
+    """
+    words = {"text": picture.text, **picture.attributes, "": placeholder}
+
+    def word(braces: re.Match[str]) -> str:
+        name = braces[1]
+        if not words.get(name):
+            known = ", ".join(sorted(key for key, value in words.items() if key and value))
+            raise ValueError(
+                f'{picture.path or "a picture"} has no "{name}", which "{template}" asks for: '
+                f"it has {known or 'no words at all'}"
+            )
+        return words[name]
+
+    return re.sub(r"\{(\w*)\}", word, template)

@@ -1,0 +1,130 @@
+"""Textual Inversion: teach the text encoder one new word, and change nothing else.
+
+Source: Gal et al. 2022, arXiv:2208.01618, section 4.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sdlearn.data.cache import MomentCache
+from sdlearn.diffusion import NoiseSchedule
+from sdlearn.finetune.config import FitConfig, TextualInversionConfig
+from sdlearn.finetune.method import denoising_losses, record, training_size
+from sdlearn.finetune.new_rows import NewRows, copy_sharing_weights, initial_row
+from sdlearn.finetune.templates import fill
+from sdlearn.models.artefact import row_tokens, write_learned_embeds
+from sdlearn.models.prompts import check_new_token
+
+if TYPE_CHECKING:
+    from sdlearn.data.folder import Picture
+    from sdlearn.finetune.batches import Batch
+    from sdlearn.models import StableDiffusion
+
+
+class TextualInversion:
+    """Learn a word from pictures; the given model is not changed.
+
+    Settings are those of `TextualInversionConfig`. Where a template gives a picture's own caption
+    ("{text}") and that does not hold the placeholder, it takes the place of `initializer_token`.
+    Raises ValueError for a placeholder that is known and an initializer that is not one token.
+    """
+
+    name = "textual-inversion"
+    default_learning_rate = 5e-3  # the paper's base rate
+
+    def __init__(
+        self, sd: StableDiffusion, config: TextualInversionConfig | None = None, **settings: Any
+    ) -> None:
+        self.config = replace(config or TextualInversionConfig(), **settings)
+        token, n = self.config.placeholder_token, self.config.num_vectors
+        check_new_token(token, sd.tokenizer)
+        tokenizer = copy.deepcopy(sd.tokenizer)
+        tokenizer.add_tokens(row_tokens(token, n))
+        first_id: Any = tokenizer.convert_tokens_to_ids(token)
+        text_encoder = copy_sharing_weights(sd.text_encoder)
+        table: Any = sd.text_encoder.get_input_embeddings()
+        start = initial_row(sd.tokenizer, table.weight, self.config.initializer_token)
+        self.new_rows = NewRows(table.weight, start.repeat(n, 1), first_id)
+        text_encoder.set_input_embeddings(self.new_rows)
+        self.sd = replace(sd.freeze(), tokenizer=tokenizer, text_encoder=text_encoder)
+        self.fit_config: FitConfig | None = None
+
+    def trained(self) -> dict[str, torch.nn.Module]:
+        """The text encoder runs in the loss; only the new rows in it train."""
+        return {"text_encoder": self.sd.text_encoder}
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The new rows, without weight decay, which would pull them towards zero."""
+        return [{"params": [self.new_rows.rows], "lr": learning_rate, "weight_decay": 0.0}]
+
+    def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
+        """Raise ValueError for a caption without a place for the word, or a size that is wrong."""
+        training_size(self.sd, config)
+        for picture in pictures:
+            self._captions(picture)
+
+    def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
+        """Encode the pictures, and tokenize every caption of each."""
+        self.fit_config = config
+        device = self.sd.device
+        size = training_size(self.sd, config)
+        self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
+        captions = [self._captions(picture) for picture in pictures]
+        self.input_ids = [self.sd.tokenize(c).to(device) for c in captions]  # N x (templates, L)
+        self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(device)
+
+    def loss(self, batch: Batch, text_encoder: torch.nn.Module) -> torch.Tensor:
+        """Denoise the pictures under sentences that hold the word.
+
+        Source: Gal et al. 2022, arXiv:2208.01618, eq. 2.
+        """
+        latents = self.moments.latents(batch.indices, batch.generators)
+        chosen = [
+            self.input_ids[i][torch.randint(len(self.config.templates), (), generator=g)]
+            for i, g in zip(batch.indices, batch.generators, strict=True)
+        ]
+        encoder_hidden_states = text_encoder(torch.stack(chosen))[0]  # (B, L, D)
+        return denoising_losses(
+            self.sd.unet,
+            latents,
+            encoder_hidden_states,
+            batch.generators,
+            schedule=self.schedule,
+            snr_gamma=self.fit_config.snr_gamma if self.fit_config else None,
+        ).mean()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the rows as diffusers' one-key file, and return its path.
+
+        `path` is a `.safetensors` file or a folder; in a folder the file is named by the word
+        without its brackets, as other programs call a word by its file's name.
+        """
+        path = Path(path).expanduser()
+        if path.suffix != ".safetensors":
+            word = re.sub(r"[^\w-]+", "", self.config.placeholder_token) or "learned_embeds"
+            path = path / f"{word}.safetensors"
+        facts = record(self, self.fit_config)
+        return write_learned_embeds(path, self.config.placeholder_token, self.new_rows.rows, facts)
+
+    def _captions(self, picture: Picture) -> list[str]:
+        """Every template's sentence for a picture, with the placeholder in each."""
+        token, word = self.config.placeholder_token, self.config.initializer_token
+        captions = [fill(template, picture, token) for template in self.config.templates]
+        if word is not None:
+            known = re.compile(rf"\b{re.escape(word)}\b")
+            captions = [c if token in c else known.sub(token, c, count=1) for c in captions]
+        for caption in captions:
+            if token not in caption:
+                raise ValueError(
+                    f'the caption "{caption}" of {picture.path or "a picture"} has no place for '
+                    f"{token}: write {token} into it"
+                )
+        return captions

@@ -1,0 +1,344 @@
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from torch.testing import assert_close
+
+from sdlearn.data.cache import CaptionCache, MomentCache, latents_from_moments
+from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
+from sdlearn.finetune.batches import draw_batch
+from sdlearn.finetune.checkpoint import checkpoints
+from sdlearn.finetune.state import choose_learning_rate
+
+ALL_STATE = {"lr_scheduler": "cosine", "lr_warmup_steps": 2, "use_ema": True, "ema_decay": 0.5}
+ALL_STATE |= {"random_flip": True, "snr_gamma": 5.0, "learning_rate": 1e-3, "train_batch_size": 2}
+
+
+def dreambooth(tiny):
+    return DreamBooth(tiny, with_prior_preservation=False, train_text_encoder=True)
+
+
+def weights(method):
+    return [p.detach().clone() for group in method.parameter_groups(1.0) for p in group["params"]]
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def files(folder):
+    return {p: p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def gradients(monkeypatch):
+    """The gradients that each optimizer step is given."""
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def look(self, *args, **kwargs):
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        seen.append([p.grad.clone() for p in parameters if p.grad is not None])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", look)
+    return seen
+
+
+@pytest.mark.parametrize("make", [TextualInversion, dreambooth])
+def test_straight_steps_equal_stopped_and_resumed_ones_bit_for_bit(
+    make, loaded_tiny, pictures, tmp_path
+):
+    straight = make(loaded_tiny)
+    config = FitConfig(max_train_steps=5, **ALL_STATE)
+    losses = run(fit(straight, pictures, config))
+
+    config = replace(config, output_dir=tmp_path, checkpointing_steps=3)
+    stopped = fit(make(loaded_tiny), pictures, config)
+    for step in stopped:
+        if step.step == 4:  # one step is lost
+            break
+    stopped.close()
+    torch.manual_seed(99)  # what the caller does with torch's generator does not matter
+    resumed = make(loaded_tiny)
+    rest = run(fit(resumed, pictures, replace(config, resume=True)))
+
+    assert rest == losses[3:]
+    assert same(weights(resumed), weights(straight))
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").open()] == [1, 2, 3, 4, 5]
+
+
+def test_resuming_a_finished_run_changes_nothing(loaded_tiny, pictures, tmp_path):
+    config = FitConfig(max_train_steps=2, output_dir=tmp_path, **ALL_STATE)
+    first = dreambooth(loaded_tiny)
+    run(fit(first, pictures, config))
+    before = files(tmp_path)
+    again = dreambooth(loaded_tiny)
+    assert run(fit(again, pictures, replace(config, resume=True))) == []
+    assert same(weights(again), weights(first))
+    assert files(tmp_path) == before
+
+
+def test_training_takes_nothing_from_the_callers_random_numbers(loaded_tiny, pictures):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    method = DreamBooth(loaded_tiny, num_class_images=1, class_inference_steps=1)
+    run(fit(method, pictures, FitConfig(max_train_steps=1, train_batch_size=1)))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_what_the_caller_draws_between_steps_changes_nothing(loaded_tiny, pictures):
+    config = FitConfig(max_train_steps=3, train_batch_size=2)
+    quiet, busy = TextualInversion(loaded_tiny), TextualInversion(loaded_tiny)
+    run(fit(quiet, pictures, config))
+    for _ in fit(busy, pictures, config):
+        pipeline = busy.sd.pipeline()
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline("a photo of <my-character>", num_inference_steps=1)
+    assert same(weights(busy), weights(quiet))
+
+
+@pytest.mark.parametrize("make", [TextualInversion, dreambooth])
+def test_accumulating_two_batches_equals_one_of_twice_the_size(
+    make, loaded_tiny, pictures, gradients
+):
+    config = FitConfig(max_train_steps=1, train_batch_size=4, snr_gamma=5.0, max_grad_norm=0)
+    losses = run(fit(make(loaded_tiny), pictures, config))
+    config = replace(config, train_batch_size=2, gradient_accumulation_steps=2)
+    assert_close(run(fit(make(loaded_tiny), pictures, config)), losses)
+    for whole, halves in zip(*gradients, strict=True):
+        assert_close(halves, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_methods_that_start_from_one_model_leave_it_and_each_other_alone(tiny, pictures):
+    before = [copy.deepcopy(model.state_dict()) for model in tiny.models]
+    config = FitConfig(max_train_steps=2, learning_rate=1e-2)
+    first = dreambooth(tiny)
+    run(fit(first, pictures, config))
+    run(fit(TextualInversion(tiny), pictures, config))
+    second = dreambooth(tiny)
+    run(fit(second, pictures, config))
+    assert same(weights(first), weights(second))
+    for model, state in zip(tiny.models, before, strict=True):
+        assert all(torch.equal(model.state_dict()[key], value) for key, value in state.items())
+
+
+def test_the_moving_average_is_the_one_of_the_formula(loaded_tiny, pictures):
+    config = FitConfig(max_train_steps=3, use_ema=True, ema_decay=0.2, learning_rate=1e-2)
+    method = TextualInversion(loaded_tiny)
+    average = None
+    for step in fit(method, pictures, config):
+        row = weights(method)[0]
+        decay = 0.0 if step.step == 1 else min(0.2, step.step / (step.step + 9))
+        average = row if average is None else decay * average + (1 - decay) * row
+    assert_close(weights(method)[0], average)
+    assert not torch.equal(average, row)
+
+
+def test_gradients_are_clipped_to_the_norm_over_everything_that_trains(
+    loaded_tiny, pictures, gradients
+):
+    for max_grad_norm in (1e-3, 0):
+        config = FitConfig(max_train_steps=1, max_grad_norm=max_grad_norm)
+        run(fit(dreambooth(loaded_tiny), pictures, config))
+    clipped, plain = [torch.stack([g.norm() for g in step]).norm() for step in gradients]
+    assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
+    assert plain > 2e-3
+
+
+def test_old_checkpoints_go_and_the_last_step_is_always_kept(loaded_tiny, pictures, tmp_path):
+    (tmp_path / ".unfinished-checkpoint-000001").mkdir()  # what a kill leaves
+    config = FitConfig(max_train_steps=5, checkpointing_steps=2, output_dir=tmp_path)
+    run(fit(TextualInversion(loaded_tiny), pictures, config))
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        "checkpoint-000004",
+        "checkpoint-000005",
+    ]
+    assert not list(tmp_path.glob(".unfinished*"))
+    size = sum(p.stat().st_size for p in checkpoints(tmp_path)[0].iterdir())
+    assert size < 100_000
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(loaded_tiny, pictures, tmp_path):
+    method = TextualInversion(loaded_tiny)
+    plain_loss = method.loss
+    method.loss = lambda batch, **models: (
+        plain_loss(batch, **models) * (float("nan") if batch.number == 2 else 1)
+    )
+    config = FitConfig(max_train_steps=9, checkpointing_steps=1, output_dir=tmp_path)
+    with pytest.raises(FloatingPointError, match=r"step 3 is nan \(pictures: .*learning_rate"):
+        run(fit(method, pictures, config))
+    assert checkpoints(tmp_path)[-1].name == "checkpoint-000002"
+    assert torch.isfinite(weights(method)[0]).all()
+
+
+def test_a_folder_of_another_run_is_never_touched(loaded_tiny, pictures, tmp_path):
+    config = FitConfig(max_train_steps=2, output_dir=tmp_path)
+    run(fit(TextualInversion(loaded_tiny), pictures, config))
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match="set resume"):
+        fit(TextualInversion(loaded_tiny), pictures, config)
+    config = replace(config, resume=True)
+    with pytest.raises(ValueError, match="seed was 0, is 1"):
+        fit(TextualInversion(loaded_tiny), pictures, replace(config, seed=1))
+    with pytest.raises(ValueError, match="pictures was 4"):
+        fit(TextualInversion(loaded_tiny), pictures[:3], config)
+    with pytest.raises(ValueError, match="past max_train_steps 1"):
+        fit(TextualInversion(loaded_tiny), pictures, replace(config, max_train_steps=1))
+    assert files(tmp_path) == before
+
+
+def test_an_epoch_shows_each_picture_once_whatever_the_batch_size():
+    for size in (1, 3, 4):
+        batches = [draw_batch(i, count=6, size=size, seed=0) for i in range(12 // size)]
+        shown = [index for batch in batches for index in batch.indices]
+        assert sorted(shown[:6]) == sorted(shown[6:]) == list(range(6))
+    assert (
+        draw_batch(0, count=99, size=9, seed=0).indices
+        != draw_batch(0, count=99, size=9, seed=1).indices
+    )
+
+
+def test_two_processes_draw_what_one_with_twice_the_batch_draws():
+    whole = draw_batch(3, count=10, size=4, seed=5)
+    halves = [draw_batch(6, count=10, size=2, seed=5), draw_batch(7, count=10, size=2, seed=5)]
+    assert whole.indices == [i for half in halves for i in half.indices]
+    numbers = [torch.rand(1, generator=g) for half in halves for g in half.generators]
+    assert numbers == [torch.rand(1, generator=g) for g in whole.generators]
+
+
+def test_cached_moments_give_the_latents_that_the_vae_gives(loaded_tiny, pictures):
+    cache = MomentCache(loaded_tiny, pictures, 32)
+    pixel_values = torch.rand(1, 3, 32, 32) * 2 - 1
+    posterior = loaded_tiny.vae.encode(pixel_values).latent_dist
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    theirs = posterior.sample(torch.Generator().manual_seed(0)) * 0.7
+    assert_close(latents_from_moments(posterior.parameters, noise, 0.7), theirs)
+    generators = [torch.Generator().manual_seed(i) for i in (0, 0, 1)]
+    first, second, other = cache.latents([2, 2, 2], generators)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_both_mirrorings_are_cached_and_drawn(loaded_tiny, pictures):
+    cache = MomentCache(loaded_tiny, pictures[:1], 32, random_flip=True)
+    assert cache.moments.shape == (1, 2, 8, 8, 8)
+    assert {cache._variant(torch.Generator().manual_seed(i)) for i in range(9)} == {0, 1}
+
+
+def test_each_different_caption_is_encoded_once(loaded_tiny):
+    cache = CaptionCache(loaded_tiny, ["a person", "a toy", "a person"])
+    assert cache.states.shape[0] == 2
+    expected = loaded_tiny.encode_prompt(["a toy", "a person"])
+    assert_close(cache[["a toy", "a person"]], expected)
+
+
+def test_a_vae_that_gives_no_finite_numbers_is_refused(tiny, pictures, monkeypatch):
+    encode = AutoencoderKL.encode
+
+    def broken(self, pixel_values):
+        output = encode(self, pixel_values)
+        output.latent_dist.parameters = output.latent_dist.parameters * float("nan")
+        return output
+
+    monkeypatch.setattr(AutoencoderKL, "encode", broken)
+    with pytest.raises(ValueError, match="not finite"):
+        MomentCache(tiny, pictures, 32)
+
+
+def test_the_learning_rate_is_the_users_else_the_models_else_the_methods(loaded_tiny):
+    method = TextualInversion(loaded_tiny)
+    assert choose_learning_rate(method, FitConfig(learning_rate=0.5)) == 0.5
+    assert choose_learning_rate(method, FitConfig()) == TextualInversion.default_learning_rate
+    method.sd = replace(method.sd, learning_rates={"textual-inversion": 0.25})
+    assert choose_learning_rate(method, FitConfig()) == 0.25
+
+
+def test_the_schedule_is_not_stepped_by_accumulation(loaded_tiny, pictures):
+    config = FitConfig(max_train_steps=4, lr_scheduler="linear", learning_rate=1.0)
+    config = replace(config, gradient_accumulation_steps=2, train_batch_size=1)
+    steps = list(fit(TextualInversion(loaded_tiny), pictures, config))
+    assert [step.learning_rate for step in steps] == [1.0, 0.75, 0.5, 0.25]
+    assert [step.epoch for step in steps] == [0.5, 1.0, 1.5, 2.0]
+
+
+def test_bfloat16_trains_float32_weights_and_can_follow_a_float32_run(loaded_tiny, pictures):
+    for precision in ("no", "bf16", "no"):
+        method = dreambooth(loaded_tiny)
+        config = FitConfig(max_train_steps=1, mixed_precision=precision)
+        assert run(fit(method, pictures, config))
+        assert {p.dtype for p in weights(method)} == {torch.float32}
+
+
+def test_bad_settings_are_refused_before_anything_starts(loaded_tiny, pictures):
+    with pytest.raises(ValueError, match="max_train_steps is 0"):
+        FitConfig(max_train_steps=0)
+    with pytest.raises(ValueError, match="learning_rate is -1"):
+        FitConfig(learning_rate=-1)
+    with pytest.raises(ValueError, match="output_dir"):
+        FitConfig(resume=True)
+    with pytest.raises(ValueError, match="no pictures"):
+        fit(TextualInversion(loaded_tiny), [])
+    with pytest.raises(ValueError, match="multiple of 8"):
+        fit(TextualInversion(loaded_tiny), pictures, FitConfig(resolution=30))
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="does not work on a CPU"):
+            fit(TextualInversion(loaded_tiny), pictures, FitConfig(mixed_precision="fp16"))
+
+
+def test_other_sizes_than_the_models_own_train(loaded_tiny, pictures):
+    method = TextualInversion(loaded_tiny)
+    run(fit(method, pictures, FitConfig(max_train_steps=1, resolution=48)))
+    assert method.moments.latent_shape == (4, 12, 12)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from sdlearn.data.folder import Picture
+from sdlearn.finetune import FitConfig, TextualInversion, fit
+from sdlearn.models import load
+grey = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+picture = Picture(image=Image.fromarray(grey))
+config = FitConfig(
+    max_train_steps=int(sys.argv[3]), train_batch_size=1, checkpointing_steps=1, resume=True,
+    output_dir=Path(sys.argv[2]), checkpoints_total_limit=2,
+)
+for step in fit(TextualInversion(load(sys.argv[1], device="cpu")), [picture], config):
+    print(step.step, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tiny_folder, tmp_path):
+    def start(folder, steps):
+        command = [sys.executable, "-c", KILLED, str(tiny_folder), str(folder), str(steps)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    killed = start(tmp_path / "killed", 400)
+    for line in killed.stdout:
+        if int(line) >= 10:
+            killed.send_signal(signal.SIGKILL)
+            break
+    last = int((killed.stdout.read().split() or [line])[-1])
+    killed.wait()
+    kept = int(checkpoints(tmp_path / "killed")[-1].name.rpartition("-")[2])
+    assert kept >= last
+    total = kept + 3
+    went_on = start(tmp_path / "killed", total).communicate()[0].split()
+    assert [int(step) for step in went_on] == [kept + 1, kept + 2, kept + 3]
+    start(tmp_path / "straight", total).communicate()
+    name = Path(f"checkpoint-{total:06d}/state.safetensors")
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
