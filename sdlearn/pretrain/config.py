@@ -1,0 +1,81 @@
+"""Every number of the recipe that makes mini, its unit, and why. Imports nothing heavy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Stage = Literal["vae", "decoder", "clip", "judges", "unet"]
+STAGES: tuple[Stage, ...] = ("vae", "decoder", "clip", "judges", "unet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """How `sdlearn pretrain` makes mini. Each stage ends at its steps if given, else its minutes."""
+
+    output: Path = Path("mini")  # the finished model folder
+    work: Path = Path("pretrain-work")  # pictures, checkpoints, sample sheets, losses: resumable
+    stages: tuple[Stage, ...] = STAGES  # which stages to run, in this order
+    pictures: int = 24_000  # training pictures rendered once
+    image_size: int = 64  # pixels; the VAE reduces it to latents of 16 x 16
+    seed: int = 0
+
+    vae_minutes: float = 45.0
+    decoder_minutes: float = 45.0  # the VAE's decoder alone, at fixed latents
+    clip_minutes: float = 30.0
+    judges_minutes: float = 30.0  # for all three judges together
+    unet_minutes: float = 180.0
+    vae_steps: int | None = None  # optimizer steps, instead of minutes: repeatable to the bit
+    decoder_steps: int | None = None
+    clip_steps: int | None = None
+    judges_steps: int | None = None
+    unet_steps: int | None = None
+
+    vae_batch: int = 8  # pictures an optimizer step
+    clip_batch: int = 128
+    judges_batch: int = 64
+    unet_batch: int = 32
+    vae_learning_rate: float = 1.5e-3
+    clip_learning_rate: float = 7e-4
+    judges_learning_rate: float = 1e-3
+    unet_learning_rate: float = 6e-4
+
+    vae_channels: tuple[int, ...] = (32, 48, 96)
+    unet_channels: tuple[int, ...] = (64, 128, 192)
+    text_width: int = 192  # of the text encoder's hidden states, which the U-Net attends to
+    text_layers: int = 4
+    merges: int = 600  # at most, of the tokenizer, for each language
+
+    caption_dropout: float = 0.1  # share of empty captions, as SD was trained
+    japanese: float = 0.45  # share of Japanese captions
+    snr_gamma: float = 5.0  # min-SNR weighting, arXiv:2303.09556
+    ema_decay: float = 0.9995
+
+    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
+    checkpoint_seconds: float = 180.0  # between checkpoints of a stage
+    sheet_seconds: float = 600.0  # between sample sheets
+    workers: int | None = None  # processes that render; None: one a core
+
+    def minutes(self, stage: str) -> float:
+        """Time budget of a stage."""
+        return getattr(self, f"{stage}_minutes")
+
+    def steps(self, stage: str) -> int | None:
+        """Fixed number of optimizer steps of a stage, or None."""
+        return getattr(self, f"{stage}_steps")
+
+    def check(self) -> None:
+        """Raises `ValueError` before anything is rendered or trained."""
+        factor = 2 ** (len(self.vae_channels) - 1)
+        if self.image_size % (4 * factor):
+            raise ValueError(
+                f"image_size {self.image_size} must be a multiple of {4 * factor}: the VAE reduces "
+                f"{factor} times, and the U-Net 4 times more"
+            )
+        if self.pictures < 16:
+            raise ValueError(f"pictures {self.pictures} are too few: 16 at least")
+        unknown = set(self.stages) - set(STAGES)
+        if unknown:
+            raise ValueError(f"stages {sorted(unknown)} do not exist: choose from {STAGES}")
+        if self.output.exists() and not self.output.is_dir():
+            raise ValueError(f"output {self.output} is a file: name a folder")

@@ -1,0 +1,167 @@
+"""`sdlearn pretrain`: every stage in turn, each from where it stopped, into one model folder."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPModel, CLIPTokenizer
+
+from sdlearn.data.captions import japanese_words
+from sdlearn.models.text_encoder import save_text_encoder
+from sdlearn.pretrain.card import write_cards
+from sdlearn.pretrain.clip import sample_captions, save_clip, train_clip
+from sdlearn.pretrain.config import PretrainConfig
+from sdlearn.pretrain.dataset import WorldDataset, world_dataset
+from sdlearn.pretrain.judges import train_judges
+from sdlearn.pretrain.tokenizer import train_tokenizer
+from sdlearn.pretrain.unet import make_pipeline, train_unet
+from sdlearn.pretrain.vae import train_decoder, train_vae
+
+TOKENIZER_CAPTIONS = 20_000
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Trains what `config.stages` names, keeps what is finished, and writes the model folder.
+
+    Each stage leaves `work/<stage>-done`; a finished one is not trained again, an unfinished one
+    goes on from its checkpoint. The folder is written when all the generator's parts are there.
+
+    Returns:
+        The model folder, or the work folder while parts are missing.
+
+    Raises:
+        ValueError: settings that cannot work, before anything is drawn.
+    """
+    config.check()
+    config.work.mkdir(parents=True, exist_ok=True)
+    data = world_dataset(config)
+    make = {
+        "vae": _vae,
+        "decoder": _decoder,
+        "clip": _clip,
+        "judges": _judges,
+        "unet": _unet,
+    }
+    for stage in config.stages:
+        if not _done(config, stage).exists():
+            make[stage](config, data)
+    parts = [_done(config, stage) for stage in ("vae", "clip", "unet")]
+    if not all(part.exists() for part in parts):
+        return config.work
+    return assemble(config)
+
+
+def _done(config: PretrainConfig, stage: str) -> Path:
+    return config.work / f"{stage}-done"
+
+
+def _finish(config: PretrainConfig, stage: str, temporary: Path) -> None:
+    os.replace(temporary, _done(config, stage))
+
+
+def _fresh(config: PretrainConfig, stage: str) -> Path:
+    temporary = config.work / f"{stage}-writing"
+    shutil.rmtree(temporary, ignore_errors=True)
+    return temporary
+
+
+def _needed(config: PretrainConfig, stage: str, by: str) -> Path:
+    folder = _done(config, stage)
+    if not folder.exists():
+        raise ValueError(f"stage {by} needs {stage}, which is not in {config.work}: run it first")
+    return folder
+
+
+def tokenizer_of(config: PretrainConfig, data: WorldDataset) -> CLIPTokenizer:
+    """The tokenizer, trained on first use."""
+    folder = config.work / "tokenizer"
+    if not folder.exists():
+        english = sample_captions(data, TOKENIZER_CAPTIONS, japanese=0.0, seed=config.seed)
+        temporary = _fresh(config, "tokenizer")
+        train_tokenizer(english, japanese_words(), config.merges, temporary)
+        os.replace(temporary, folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def _vae(config: PretrainConfig, data: WorldDataset) -> None:
+    temporary = _fresh(config, "vae")
+    train_vae(config, data).save_pretrained(temporary)
+    _finish(config, "vae", temporary)
+
+
+def _decoder(config: PretrainConfig, data: WorldDataset) -> None:
+    vae = AutoencoderKL.from_pretrained(_needed(config, "vae", by="decoder"))
+    temporary = _fresh(config, "decoder")
+    train_decoder(config, data, vae).save_pretrained(temporary)
+    _finish(config, "decoder", temporary)
+
+
+def _clip(config: PretrainConfig, data: WorldDataset) -> None:
+    tokenizer, temporary = tokenizer_of(config, data), _fresh(config, "clip")
+    save_clip(train_clip(config, data, tokenizer), tokenizer, temporary)
+    _finish(config, "clip", temporary)
+
+
+def _judges(config: PretrainConfig, data: WorldDataset) -> None:
+    temporary = _fresh(config, "judges")
+    train_judges(config, data, tokenizer_of(config, data), temporary)
+    _finish(config, "judges", temporary)
+
+
+def _unet(config: PretrainConfig, data: WorldDataset) -> None:
+    vae = AutoencoderKL.from_pretrained(_needed(config, "vae", by="unet"))
+    clip_folder = _needed(config, "clip", by="unet")
+    text_encoder = CLIPModel.from_pretrained(clip_folder).text_model
+    tokenizer, temporary = CLIPTokenizer.from_pretrained(clip_folder), _fresh(config, "unet")
+    train_unet(config, data, vae, text_encoder, tokenizer).save_pretrained(temporary)
+    _finish(config, "unet", temporary)
+
+
+def assemble(config: PretrainConfig) -> Path:
+    """Writes the diffusers folder, fp16, with judges and cards, and moves it into place."""
+    vae_folder = _done(config, "decoder")
+    if not vae_folder.exists():
+        vae_folder = _done(config, "vae")
+    clip_folder, temporary = _done(config, "clip"), config.output.with_name(".mini-writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    tokenizer = CLIPTokenizer.from_pretrained(clip_folder)
+    text_encoder = CLIPModel.from_pretrained(clip_folder).text_model.half()
+    pipeline = make_pipeline(
+        AutoencoderKL.from_pretrained(vae_folder).half(),
+        text_encoder,
+        tokenizer,
+        UNet2DConditionModel.from_pretrained(_done(config, "unet")).half(),
+    )
+    pipeline.save_pretrained(temporary)
+    save_text_encoder(text_encoder, temporary / "text_encoder")
+    _open_in_float32(temporary / "text_encoder" / "config.json")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(config.work / "tokenizer" / name, temporary / "tokenizer" / name)
+    if _done(config, "judges").exists():
+        _copy_judges(_done(config, "judges"), temporary / "judges")
+    write_cards(config, temporary)
+    shutil.rmtree(config.output, ignore_errors=True)
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, config.output)
+    return config.output
+
+
+def _open_in_float32(path: Path) -> None:
+    """Weights are stored as fp16, but transformers would also compute so, which no CPU can."""
+    settings = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _copy_judges(source: Path, target: Path) -> None:
+    from transformers import ResNetForImageClassification, ResNetModel
+
+    clip = CLIPModel.from_pretrained(source / "clip")
+    save_clip(clip.half(), CLIPTokenizer.from_pretrained(source / "clip"), target / "clip")
+    ResNetModel.from_pretrained(source / "image-encoder").half().save_pretrained(
+        target / "image-encoder"
+    )
+    ResNetForImageClassification.from_pretrained(source / "reader").half().save_pretrained(
+        target / "reader"
+    )

@@ -1,0 +1,149 @@
+"""Stage 4: the U-Net, in the latents of stage 1, conditioned on the text encoder of stage 2."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from sdlearn.data.captions import caption
+from sdlearn.data.render import characters
+from sdlearn.diffusion import NoiseSchedule, diffusion_loss
+from sdlearn.pretrain.clip import tokenize
+from sdlearn.pretrain.config import PretrainConfig
+from sdlearn.pretrain.dataset import WorldDataset, sheet
+from sdlearn.pretrain.loop import Training, device_and_dtype, train
+
+
+def build_unet(config: PretrainConfig) -> UNet2DConditionModel:
+    """SD's U-Net in small: cross-attention in the upper two of three levels."""
+    return UNet2DConditionModel(
+        sample_size=config.image_size // 2 ** (len(config.vae_channels) - 1),
+        block_out_channels=config.unet_channels,
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=config.text_width,
+        attention_head_dim=tuple(channels // 32 for channels in config.unet_channels),
+        norm_num_groups=16,
+    )
+
+
+def build_noise_scheduler() -> DDPMScheduler:
+    """Stable Diffusion's noise schedule."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+    )
+
+
+@torch.no_grad()
+def cache_moments(
+    vae: AutoencoderKL, data: WorldDataset, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every picture's latents, `(N, 4, h, w)` float16 each."""
+    means, stds = [], []
+    for start in tqdm(range(0, len(data), 64), desc="encoding", unit=" x 64 pictures"):
+        posterior = vae.encode(data.pixel_values(slice(start, start + 64)).to(device)).latent_dist
+        means.append(posterior.mean.half().cpu())
+        stds.append(posterior.std.half().cpu())
+    return torch.cat(means), torch.cat(stds)
+
+
+def train_unet(
+    config: PretrainConfig,
+    data: WorldDataset,
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+) -> UNet2DConditionModel:
+    """Trains the denoiser; VAE and text encoder are frozen."""
+    device, _ = device_and_dtype(config)
+    torch.manual_seed(config.seed)
+    unet = build_unet(config).to(device, memory_format=torch.channels_last)
+    vae, text_encoder = vae.to(device).eval(), text_encoder.to(device).eval()
+    schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
+    mean, std = cache_moments(vae, data, device)
+    scaling_factor = vae.config.scaling_factor
+
+    def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        indices = data.batch(config.unet_batch, generator)
+        fresh = torch.randn(indices.numel(), *mean.shape[1:], generator=generator)
+        latents = (mean[indices].float() + std[indices].float() * fresh) * scaling_factor
+        noise = torch.randn(latents.shape, generator=generator)
+        timesteps = torch.randint(1000, (len(indices),), generator=generator)
+        captions = data.captions(indices, config.japanese, generator)
+        dropped = torch.rand(len(indices), generator=generator) < config.caption_dropout
+        captions = ["" if drop else text for drop, text in zip(dropped, captions, strict=True)]
+        with torch.no_grad():
+            input_ids = tokenize(tokenizer, captions, full=True).to(device)
+            encoder_hidden_states = text_encoder(input_ids)[0]  # (B, L, D)
+        noisy_latents = schedule.add_noise(latents, noise, timesteps)
+        noisy_latents = noisy_latents.to(device, memory_format=torch.channels_last)
+        model_pred = unet(noisy_latents, timesteps.to(device), encoder_hidden_states).sample
+        target = schedule.target(latents, noise, timesteps).to(device)
+        weights = schedule.loss_weights(timesteps, config.snr_gamma).to(device)
+        loss = diffusion_loss(model_pred, target, weights).mean()
+        return {"loss": loss, "mse": F.mse_loss(model_pred.detach().float(), target)}
+
+    pipeline = make_pipeline(vae, text_encoder, tokenizer, unet)
+    prompts = sheet_prompts(config.seed)
+    training = Training(
+        name="unet",
+        model=unet,
+        losses=losses,
+        sheet=lambda path: draw_sheet(pipeline, prompts, path),
+        learning_rate=config.unet_learning_rate,
+        ema_decay=config.ema_decay,
+        minutes=config.unet_minutes,
+        steps=config.unet_steps,
+    )
+    return train(training, config)
+
+
+def make_pipeline(
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
+) -> StableDiffusionPipeline:
+    """The four parts as diffusers' own pipeline, with SD's noise schedule."""
+    from diffusers import DDIMScheduler
+
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler.from_config(build_noise_scheduler().config, set_alpha_to_one=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def sheet_prompts(seed: int) -> list[str]:
+    """Prompts of 24 held-out characters, English and Japanese in turn."""
+    chosen = characters(24, seed=seed + 1, held_out=True)
+    return [caption(a, ("en", "ja")[i % 2]) for i, a in chosen]
+
+
+def draw_sheet(pipeline: StableDiffusionPipeline, prompts: list[str], path: Path) -> None:
+    """Draws each prompt once, 20 steps, and writes them as one sheet."""
+    pipeline.unet.eval()
+    generators = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
+    images = pipeline(
+        prompts, num_inference_steps=20, guidance_scale=5.0, generator=generators
+    ).images
+    sheet(images, 8, scale=2).save(path)
+    path.with_suffix(".txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
+    pipeline.unet.train()

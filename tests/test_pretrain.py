@@ -1,0 +1,153 @@
+"""The recipe at toy size: it makes a model folder, resumes exactly, and survives kills."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sdlearn.data.captions import japanese_words
+from sdlearn.pretrain.config import PretrainConfig
+from sdlearn.pretrain.dataset import world_dataset
+from sdlearn.pretrain.judges import instance_discrimination_loss
+from sdlearn.pretrain.loop import Training, learning_rate_at, train
+from sdlearn.pretrain.recipe import pretrain
+from sdlearn.pretrain.tokenizer import train_tokenizer
+
+TOY = dict(
+    pictures=16,
+    image_size=32,
+    vae_steps=2,
+    decoder_steps=1,
+    clip_steps=2,
+    judges_steps=2,
+    unet_steps=2,
+    vae_batch=2,
+    clip_batch=4,
+    judges_batch=4,
+    unet_batch=2,
+    vae_channels=(8, 8, 16),
+    unet_channels=(32, 32, 32),
+    text_width=32,
+    text_layers=1,
+    merges=40,
+    workers=1,
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    return pretrain(PretrainConfig(work=folder / "work", output=folder / "mini", **TOY))
+
+
+def test_the_recipe_makes_a_folder_that_the_plain_pipeline_opens(toy_folder: Path) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(toy_folder)
+    image = pipeline("a person", num_inference_steps=1, output_type="pil").images[0]
+    assert image.size == (32, 32)
+    card = (toy_folder / "README.md").read_text()
+    assert "| unet | 2 |" in card and "held" in card
+    for judge in ("clip", "image-encoder", "reader"):
+        assert list((toy_folder / "judges" / judge).glob("*.safetensors"))
+
+
+def test_text_encoder_keys_are_those_older_tools_read(toy_folder: Path) -> None:
+    """transformers 5.6 dropped `text_model.`; ComfyUI and older transformers need it."""
+    weights = load_file(toy_folder / "text_encoder" / "model.safetensors")
+    assert all(key.startswith("text_model.") for key in weights)
+    assert all(tensor.dtype == torch.float16 for tensor in weights.values())
+
+
+def _toy_training(steps: int) -> Training:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 4)
+
+    def losses(step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        return {"loss": (model(torch.randn(8, 4, generator=generator)) - 1).square().mean()}
+
+    return Training(name="toy", model=model, losses=losses, ema_decay=0.9, steps=steps)
+
+
+class _Killed(Exception):
+    pass
+
+
+def _train_killed_at(work: Path, kills: list[int], every: int) -> dict[str, torch.Tensor]:
+    config = PretrainConfig(work=work, checkpoint_seconds=0.0 if every == 1 else 1e9)
+    for kill in [*kills, None]:
+        training = _toy_training(40)
+        plain = training.losses
+
+        def losses(step, generator, kill=kill, plain=plain):  # type: ignore[no-untyped-def]
+            if step == kill:
+                raise _Killed
+            return plain(step, generator)
+
+        training.losses = losses
+        try:
+            model = train(training, config)
+        except _Killed:
+            continue
+    return model.state_dict()
+
+
+def test_a_stage_killed_many_times_ends_like_one_that_never_was(tmp_path: Path) -> None:
+    straight = _train_killed_at(tmp_path / "a", [], every=1000)
+    killed = _train_killed_at(tmp_path / "b", [3, 4, 17, 17, 30, 39], every=1)
+    for name, value in straight.items():
+        assert torch.equal(value, killed[name])
+
+
+def test_finished_stages_are_not_trained_again(toy_folder: Path) -> None:
+    work = toy_folder.parent / "work"
+    before = (work / "unet-done" / "config.json").stat().st_mtime_ns
+    pretrain(PretrainConfig(work=work, output=toy_folder, **TOY))
+    assert (work / "unet-done" / "config.json").stat().st_mtime_ns == before
+
+
+def test_no_text_is_unknown_to_the_tokenizer_and_colours_stay_apart(tmp_path: Path) -> None:
+    english = ["a smiling person with purple hair on a red background"] * 3
+    tokenizer = train_tokenizer(english, japanese_words(), 200, tmp_path / "tokenizer")
+    for text in ("qwerty ωß漢字 😀", "紫のボブヘアで丸眼鏡をかけた笑顔の人、赤い服"):
+        ids = tokenizer(text).input_ids
+        assert tokenizer.decode(ids[1:-1]).replace(" ", "") == text.replace(" ", "")
+        assert tokenizer.unk_token_id not in ids[1:-1]
+    assert "紫の" in [tokenizer.decode([i]) for i in tokenizer("紫のボブヘアで").input_ids]
+
+
+def test_instance_discrimination_is_chance_level_for_equal_views() -> None:
+    same = torch.ones(6, 5)
+    loss = instance_discrimination_loss(same)
+    torch.testing.assert_close(loss, torch.log(torch.tensor(5.0)))
+
+
+def test_learning_rate_warms_up_and_ends_low() -> None:
+    assert learning_rate_at(0.01) == pytest.approx(0.5)
+    assert learning_rate_at(0.02) == pytest.approx(1.0)
+    assert learning_rate_at(1.0) == pytest.approx(0.02)
+
+
+def test_pictures_rendered_once_are_opened_again(tmp_path: Path) -> None:
+    config = PretrainConfig(work=tmp_path, **TOY)
+    first = world_dataset(config)
+    path = next(tmp_path.glob("pictures-train-*.npy"))
+    before = path.stat().st_mtime_ns
+    assert (world_dataset(config).pixels == first.pixels).all()
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"image_size": 50}, "multiple of 16"),
+        ({"pictures": 3}, "too few"),
+        ({"stages": ("x",)}, "exist"),
+    ],
+)
+def test_bad_settings_are_refused_before_work(setting: dict, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        pretrain(PretrainConfig(work=tmp_path / "w", output=tmp_path / "o", **(TOY | setting)))
+    assert not (tmp_path / "w").exists()
