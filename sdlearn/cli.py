@@ -15,6 +15,8 @@ import tyro
 
 from sdlearn.commands.generate import Generate
 from sdlearn.commands.info import Info
+from sdlearn.commands.pretrain import Pretrain
+from sdlearn.commands.train import Train
 
 DESCRIPTION = """Learn how Stable Diffusion works and make it your own.
 
@@ -22,13 +24,16 @@ Add --debug to any command for the full traceback of an error."""
 
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 2 a mistake to mend, 130 stopped."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torchvision is missing
+    for library in ("TRANSFORMERS", "DIFFUSERS"):  # they warn of what is no fault of the user
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     command = tyro.cli(
@@ -36,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=[word for word in words if word != "--debug"],
         prog="sdlearn",
         description=DESCRIPTION,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
     try:
         command.run()

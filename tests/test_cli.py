@@ -10,7 +10,7 @@ from PIL import Image
 from sdlearn import cli
 from sdlearn.data import read_generated
 
-COMMANDS = ["generate", "info"]
+COMMANDS = ["generate", "train", "pretrain", "info"]
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -133,6 +133,22 @@ def test_what_cannot_work_is_refused_before_a_model_is_loaded(
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.png").mkdir()
     assert words in error_of(["generate", "a person", *arguments], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--image-size", "63"], "image_size 63 must be a multiple"),
+        (["--work", "file/below"], "cannot write to the folder"),
+        (["--output", "file/below/mini"], "cannot write to the folder"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused_before_anything_is_drawn(
+    arguments, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert words in error_of(["pretrain", *arguments], capsys)
 
 
 def test_unknown_models_are_refused_with_the_known_names(tmp_path, capsys):

@@ -28,7 +28,8 @@ class Generate:
     Pictures are PNG files that carry their prompt, seed, model and "made by AI".
     """
 
-    prompt: tyro.conf.Positional[str]  # what to draw
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
+    """what to draw"""
     negative_prompt: str = ""  # what to steer away from
     seed: int = 0  # of the first picture; the next ones take seed + 1, seed + 2, ...
     number: int = 1  # pictures
@@ -45,6 +46,8 @@ class Generate:
         """Check everything that can be checked, then load the model and draw."""
         self._check()
         paths = self._output_paths()
+        from tqdm import tqdm
+
         from sdlearn.models import load
 
         sd = load(self.model)
@@ -53,7 +56,7 @@ class Generate:
         for side in self._sides():
             sd.check_size(side)
         for seed, path, image in zip(self._seeds(), paths, self._draw(sd), strict=True):
-            print(self._save(image, path, seed))
+            tqdm.write(str(self._save(image, path, seed)))  # above the progress bar
 
     def _check(self) -> None:
         for name in ("number", "steps"):

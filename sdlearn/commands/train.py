@@ -1,0 +1,85 @@
+"""`sdlearn train`: teach a model something new from a folder of pictures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from sdlearn.data.folder import read_pictures
+from sdlearn.data.png import prepare_folder
+from sdlearn.finetune.config import DreamBoothConfig, FitConfig, TextualInversionConfig
+
+if TYPE_CHECKING:
+    from sdlearn.finetune import Method
+    from sdlearn.models import StableDiffusion
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run(ABC):
+    """What every training run is given."""
+
+    pictures: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """pictures to learn from, with captions in metadata.jsonl if there are any"""
+    output: Path  # folder for what is learnt; `sdlearn generate --load` takes it
+    model: str = "mini"  # to start from: name (see `sdlearn info`), folder or hub id
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    def run(self) -> None:
+        """Check pictures and output, then load the model, train and save."""
+        from sdlearn.finetune import fit, run
+        from sdlearn.models import load
+
+        pictures = read_pictures(self.pictures)
+        prepare_folder(self.output)
+        method = self.make_method(load(self.model))
+        run(fit(method, pictures, self.fit))
+        print(method.save(self.output))
+
+    @abstractmethod
+    def make_method(self, sd: StableDiffusion) -> Method:
+        """The method with its settings, on a loaded model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTextualInversion(_Run):
+    """Learn one new word for what the pictures show; the model itself stays as it is.
+
+    What comes out is a few kilobytes, and works with every model of the same text encoder.
+    """
+
+    method: TextualInversionConfig = field(default_factory=TextualInversionConfig)
+
+    def make_method(self, sd: StableDiffusion) -> Method:
+        from sdlearn.finetune import TextualInversion
+
+        return TextualInversion(sd, self.method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDreamBooth(_Run):
+    """Teach the whole model a subject, and keep it from forgetting the subject's class."""
+
+    method: DreamBoothConfig = field(default_factory=DreamBoothConfig)
+
+    def make_method(self, sd: StableDiffusion) -> Method:
+        from sdlearn.finetune import DreamBooth
+
+        return DreamBooth(sd, self.method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Fine-tune a model on a folder of pictures."""
+
+    command: (
+        Annotated[TrainTextualInversion, tyro.conf.subcommand("textual-inversion")]
+        | Annotated[TrainDreamBooth, tyro.conf.subcommand("dreambooth")]
+    )
+
+    def run(self) -> None:
+        """Run the chosen method."""
+        self.command.run()
