@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,22 @@ def test_training_takes_nothing_from_the_callers_random_numbers(loaded_tiny, pic
     method = DreamBooth(loaded_tiny, num_class_images=1, class_inference_steps=1)
     run(fit(method, pictures, FitConfig(max_train_steps=1, train_batch_size=1)))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_dropout_follows_from_the_step_and_is_off_between_steps(tiny, pictures, tmp_path):
+    for module in tiny.unet.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    config = FitConfig(max_train_steps=3, output_dir=tmp_path, checkpointing_steps=1)
+    straight = dreambooth(tiny)
+    losses = []
+    for step in fit(straight, pictures, config):
+        assert not straight.sd.unet.training
+        losses.append(float(step.loss))
+        torch.manual_seed(0)
+    shutil.rmtree(tmp_path / "checkpoint-000003")
+    torch.manual_seed(1)
+    assert run(fit(dreambooth(tiny), pictures, replace(config, resume=True))) == losses[2:]
 
 
 def test_what_the_caller_draws_between_steps_changes_nothing(loaded_tiny, pictures):
