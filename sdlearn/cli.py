@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from sdlearn.commands.character import Character
 from sdlearn.commands.generate import Generate
 from sdlearn.commands.info import Info
 from sdlearn.commands.pretrain import Pretrain
@@ -24,6 +25,7 @@ Add --debug to any command for the full traceback of an error."""
 
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Character, tyro.conf.subcommand("character")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
     | Annotated[Info, tyro.conf.subcommand("info")]

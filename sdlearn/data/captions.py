@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 
 from sdlearn.data.styles import BASE_STYLES
+from sdlearn.data.subjects import SUBJECT_STYLES
 from sdlearn.data.vocabulary import (
     BACKGROUNDS,
     BODY_COLORS,
@@ -67,7 +68,7 @@ class _Plain(random.Random):
 
 
 def _kind(attributes: Mapping[str, str], language: int) -> str:
-    style = BASE_STYLES.get(attributes.get("style", ""))
+    style = {**BASE_STYLES, **SUBJECT_STYLES}.get(attributes.get("style", ""))
     creature = style.kind == "creature" if style else "body_color" in attributes
     return KINDS["creature" if creature else "person"][language]
 

@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache, partial
+from functools import cache, partial
 from importlib.resources import files
 from itertools import islice
 
@@ -19,7 +19,7 @@ Character = tuple[int, Attributes]
 """A character's index in the world, which also seeds what no attribute says, and its attributes."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _style(name: str):  # type: ignore[no-untyped-def]
     from dicebear import Style
 

@@ -13,7 +13,7 @@ Options = Mapping[str, object]
 """Options as `dicebear.Avatar` takes them, for example `{"mouthVariant": ["smile"]}`."""
 
 
-def _parts(**variants: str) -> dict[str, object]:
+def parts(**variants: str) -> dict[str, object]:
     """`hair="full"` becomes the options that draw exactly that part."""
     options: dict[str, object] = {}
     for component, variant in variants.items():
@@ -21,7 +21,8 @@ def _parts(**variants: str) -> dict[str, object]:
     return options
 
 
-def _without(*components: str) -> dict[str, object]:
+def without(*components: str) -> dict[str, object]:
+    """The options that leave these components out."""
     return {f"{component}Probability": 0 for component in components}
 
 
@@ -58,28 +59,28 @@ class BaseStyle:
 MICAH = BaseStyle(
     name="micah",
     hair={
-        "short": _parts(hair="fonze"),
-        "long": _parts(hair="full"),
-        "bob": _parts(hair="pixie"),
-        "mohawk": _parts(hair="mrT"),
+        "short": parts(hair="fonze"),
+        "long": parts(hair="full"),
+        "bob": parts(hair="pixie"),
+        "mohawk": parts(hair="mrT"),
     },
     expression={
-        "smiling": _parts(mouth="smile", eyes="eyes"),
-        "laughing": _parts(mouth="laughing", eyes="smiling"),
-        "sad": _parts(mouth="frown", eyes="eyes", eyebrows="down"),
-        "surprised": _parts(mouth="surprised", eyes="round"),
+        "smiling": parts(mouth="smile", eyes="eyes"),
+        "laughing": parts(mouth="laughing", eyes="smiling"),
+        "sad": parts(mouth="frown", eyes="eyes", eyebrows="down"),
+        "surprised": parts(mouth="surprised", eyes="round"),
     },
     glasses={
-        "none": _without("glasses"),
-        "round": _parts(glasses="round"),
-        "square": _parts(glasses="square"),
+        "none": without("glasses"),
+        "round": parts(glasses="round"),
+        "square": parts(glasses="square"),
     },
     hair_color=("hair", "eyebrows"),
     clothes_color=("shirt",),
     skin="base",
     fixed={
-        **_parts(nose="curve", ears="attached", clothes="crew", eyebrows="up"),
-        **_without("earrings", "facialHair"),
+        **parts(nose="curve", ears="attached", clothes="crew", eyebrows="up"),
+        **without("earrings", "facialHair"),
         "glassesColor": ["#1b1b1f"],
         "eyesColor": ["#000000"],
         "mouthColor": ["#000000"],
@@ -89,104 +90,104 @@ MICAH = BaseStyle(
 OPEN_PEEPS = BaseStyle(
     name="open-peeps",
     hair={
-        "short": _parts(head="grayShort"),
-        "bob": _parts(head="bangs"),
-        "bun": _parts(head="grayBun"),
-        "curly": _parts(head="mediumBangs2"),
-        "mohawk": _parts(head="mohawk"),
+        "short": parts(head="grayShort"),
+        "bob": parts(head="bangs"),
+        "bun": parts(head="grayBun"),
+        "curly": parts(head="mediumBangs2"),
+        "mohawk": parts(head="mohawk"),
     },
     expression={
-        "smiling": _parts(expression="smile"),
-        "laughing": _parts(expression="smileBig"),
-        "sad": _parts(expression="solemn"),
-        "surprised": _parts(expression="awe"),
+        "smiling": parts(expression="smile"),
+        "laughing": parts(expression="smileBig"),
+        "sad": parts(expression="solemn"),
+        "surprised": parts(expression="awe"),
     },
     glasses={
-        "none": _without("accessories"),
-        "round": _parts(accessories="glasses2"),
-        "sunglasses": _parts(accessories="sunglasses2"),
+        "none": without("accessories"),
+        "round": parts(accessories="glasses2"),
+        "sunglasses": parts(accessories="sunglasses2"),
     },
     hair_color=("headContrast",),
     clothes_color=("clothing",),
     skin="skin",
-    fixed=_without("facialHair", "mask"),
+    fixed=without("facialHair", "mask"),
 )
 
 TOON_HEAD = BaseStyle(
     name="toon-head",
     hair={
-        "short": {**_parts(hair="sideComed"), **_without("rearHair")},
-        "long": _parts(hair="sideComed", rearHair="longStraight"),
-        "bob": _parts(hair="sideComed", rearHair="neckHigh"),
-        "bun": {**_parts(hair="bun"), **_without("rearHair")},
-        "spiky": {**_parts(hair="spiky"), **_without("rearHair")},
+        "short": {**parts(hair="sideComed"), **without("rearHair")},
+        "long": parts(hair="sideComed", rearHair="longStraight"),
+        "bob": parts(hair="sideComed", rearHair="neckHigh"),
+        "bun": {**parts(hair="bun"), **without("rearHair")},
+        "spiky": {**parts(hair="spiky"), **without("rearHair")},
     },
     expression={
-        "smiling": _parts(mouth="smile", eyes="wide", eyebrows="neutral"),
-        "laughing": _parts(mouth="laugh", eyes="bow", eyebrows="happy"),
-        "sad": _parts(mouth="sad", eyes="humble", eyebrows="sad"),
-        "surprised": _parts(mouth="agape", eyes="wide", eyebrows="raised"),
+        "smiling": parts(mouth="smile", eyes="wide", eyebrows="neutral"),
+        "laughing": parts(mouth="laugh", eyes="bow", eyebrows="happy"),
+        "sad": parts(mouth="sad", eyes="humble", eyebrows="sad"),
+        "surprised": parts(mouth="agape", eyes="wide", eyebrows="raised"),
     },
     hair_color=("hair",),
     clothes_color=("clothes",),
     skin="skin",
-    fixed={**_parts(clothes="turtleNeck"), **_without("beard")},
+    fixed={**parts(clothes="turtleNeck"), **without("beard")},
 )
 
 PERSONAS = BaseStyle(
     name="personas",
     hair={
-        "short": _parts(hair="shortCombover"),
-        "long": _parts(hair="extraLong"),
-        "bob": _parts(hair="bobCut"),
-        "bun": _parts(hair="straightBun"),
-        "curly": _parts(hair="curly"),
-        "pigtails": _parts(hair="pigtails"),
+        "short": parts(hair="shortCombover"),
+        "long": parts(hair="extraLong"),
+        "bob": parts(hair="bobCut"),
+        "bun": parts(hair="straightBun"),
+        "curly": parts(hair="curly"),
+        "pigtails": parts(hair="pigtails"),
     },
     expression={
-        "smiling": _parts(mouth="smile", eyes="open"),
-        "laughing": _parts(mouth="bigSmile", eyes="happy"),
-        "sad": _parts(mouth="frown", eyes="sleep"),
-        "surprised": _parts(mouth="surprise", eyes="open"),
+        "smiling": parts(mouth="smile", eyes="open"),
+        "laughing": parts(mouth="bigSmile", eyes="happy"),
+        "sad": parts(mouth="frown", eyes="sleep"),
+        "surprised": parts(mouth="surprise", eyes="open"),
     },
     glasses={
         "none": {},
-        "square": _parts(eyes="glasses"),
-        "sunglasses": _parts(eyes="sunglasses"),
+        "square": parts(eyes="glasses"),
+        "sunglasses": parts(eyes="sunglasses"),
     },
     hair_color=("hair",),
     clothes_color=("clothing",),
     skin="skin",
-    fixed={**_parts(nose="mediumRound", clothes="rounded"), **_without("facialHair")},
+    fixed={**parts(nose="mediumRound", clothes="rounded"), **without("facialHair")},
 )
 
 VOXEL_ART = BaseStyle(
     name="voxel-art",
     hair={
-        "short": _parts(top="short"),
-        "long": _parts(top="longStraight"),
-        "bob": _parts(top="bob"),
-        "spiky": _parts(top="spiky"),
-        "curly": _parts(top="afro"),
-        "mohawk": _parts(top="mohawk"),
+        "short": parts(top="short"),
+        "long": parts(top="longStraight"),
+        "bob": parts(top="bob"),
+        "spiky": parts(top="spiky"),
+        "curly": parts(top="afro"),
+        "mohawk": parts(top="mohawk"),
     },
     expression={
-        "smiling": _parts(mouth="wideSmile", eyes="open"),
-        "laughing": _parts(mouth="laugh", eyes="happy"),
-        "sad": _parts(mouth="frown", eyes="sleepy"),
-        "surprised": _parts(mouth="ooh", eyes="wide"),
+        "smiling": parts(mouth="wideSmile", eyes="open"),
+        "laughing": parts(mouth="laugh", eyes="happy"),
+        "sad": parts(mouth="frown", eyes="sleepy"),
+        "surprised": parts(mouth="ooh", eyes="wide"),
     },
     glasses={
-        "none": _without("glasses"),
-        "square": _parts(glasses="square"),
-        "sunglasses": _parts(glasses="shades"),
+        "none": without("glasses"),
+        "square": parts(glasses="square"),
+        "sunglasses": parts(glasses="shades"),
     },
     hair_color=("hair",),
     clothes_color=("shirt",),
     skin="skin",
     fixed={
-        **_parts(outfit="plain", nose="small", eyebrows="soft", animation="none"),
-        **_without("beard", "cheeks"),
+        **parts(outfit="plain", nose="small", eyebrows="soft", animation="none"),
+        **without("beard", "cheeks"),
         "pantsColor": ["#3b5b8c"],
         "shoesColor": ["#343a40"],
     },
@@ -196,19 +197,19 @@ CRITTERS = BaseStyle(
     name="critters",
     kind="creature",
     top={
-        "horns": _parts(top="horns"),
-        "antennae": _parts(top="antennae"),
-        "ears": _parts(top="earsRound"),
-        "spikes": _parts(top="spikes"),
+        "horns": parts(top="horns"),
+        "antennae": parts(top="antennae"),
+        "ears": parts(top="earsRound"),
+        "spikes": parts(top="spikes"),
     },
     expression={
-        "smiling": _parts(mouth="smile", eyes="round"),
-        "laughing": _parts(mouth="grin", eyes="happy"),
-        "sad": _parts(mouth="frown", eyes="sleepy"),
-        "surprised": _parts(mouth="open", eyes="wide"),
+        "smiling": parts(mouth="smile", eyes="round"),
+        "laughing": parts(mouth="grin", eyes="happy"),
+        "sad": parts(mouth="frown", eyes="sleepy"),
+        "surprised": parts(mouth="open", eyes="wide"),
     },
     body_color=("body", "accent"),
-    fixed={**_parts(animation="none", body="dome"), **_without("pattern", "cheeks")},
+    fixed={**parts(animation="none", body="dome"), **without("pattern", "cheeks")},
 )
 
 BASE_STYLES = {
