@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,30 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sdlearn.data.folder import Picture
 from sdlearn.models import StableDiffusion, load, save_text_encoder
+from sdlearn.pretrain.config import PretrainConfig
 
 WORDS = ["a", "photo", "of", "person", "toy", "picture", "red", "blue", "background", "sks"]
 START, END = "<|startoftext|>", "<|endoftext|>"
+TOY: dict[str, Any] = {  # the recipe in seconds
+    "pictures": 16,
+    "image_size": 32,
+    "vae_steps": 2,
+    "decoder_steps": 1,
+    "clip_steps": 2,
+    "judges_steps": 2,
+    "unet_steps": 2,
+    "vae_batch": 2,
+    "clip_batch": 4,
+    "judges_batch": 4,
+    "unet_batch": 2,
+    "vae_channels": (8, 8, 16),
+    "unet_channels": (32, 32, 32),
+    "text_width": 32,
+    "text_layers": 1,
+    "merges": 40,
+    "workers": 1,
+    "device": "cpu",
+}
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -121,6 +143,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline.save_pretrained(folder)
     save_text_encoder(pipeline.text_encoder, folder / "text_encoder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the recipe makes at toy size, with judges; its work folder lies beside it."""
+    from sdlearn.pretrain.recipe import pretrain
+
+    folder = tmp_path_factory.mktemp("toy")
+    return pretrain(PretrainConfig(work=folder / "work", output=folder / "mini", **TOY))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import TOY
 from safetensors.torch import load_file
 
 from sdlearn.data.captions import japanese_words
@@ -13,33 +14,6 @@ from sdlearn.pretrain.judges import instance_discrimination_loss
 from sdlearn.pretrain.loop import Training, learning_rate_at, train
 from sdlearn.pretrain.recipe import pretrain
 from sdlearn.pretrain.tokenizer import train_tokenizer
-
-TOY = dict(
-    pictures=16,
-    image_size=32,
-    vae_steps=2,
-    decoder_steps=1,
-    clip_steps=2,
-    judges_steps=2,
-    unet_steps=2,
-    vae_batch=2,
-    clip_batch=4,
-    judges_batch=4,
-    unet_batch=2,
-    vae_channels=(8, 8, 16),
-    unet_channels=(32, 32, 32),
-    text_width=32,
-    text_layers=1,
-    merges=40,
-    workers=1,
-    device="cpu",
-)
-
-
-@pytest.fixture(scope="module")
-def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    return pretrain(PretrainConfig(work=folder / "work", output=folder / "mini", **TOY))
 
 
 def test_the_recipe_makes_a_folder_that_the_plain_pipeline_opens(toy_folder: Path) -> None:
