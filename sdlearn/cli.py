@@ -14,6 +14,7 @@ from typing import Annotated
 import tyro
 
 from sdlearn.commands.character import Character
+from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
 from sdlearn.commands.info import Info
 from sdlearn.commands.pretrain import Pretrain
@@ -28,6 +29,7 @@ Command = (
     | Annotated[Character, tyro.conf.subcommand("character")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

@@ -10,7 +10,7 @@ from PIL import Image
 from sdlearn import cli
 from sdlearn.data import read_generated
 
-COMMANDS = ["character", "generate", "train", "pretrain", "info"]
+COMMANDS = ["character", "generate", "train", "pretrain", "evaluate", "info"]
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -17,7 +17,7 @@ from sdlearn.evaluate import (
     subject_fidelity,
     total_variation,
 )
-from sdlearn.evaluate.metrics import attribute_shares
+from sdlearn.evaluate.metrics import attribute_shares, psnr, retrieval_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,25 @@ def test_total_variation_of_known_distributions():
     two = [{"hair_color": "red", "style": style} for style in ("micah", "critters")]
     assert attribute_shift(two, two[:1]) == {"hair_color": 0, "style": 0.5}
     assert total_variation(two, two[:1]) == 0.25
+
+
+def test_psnr_of_a_known_error():
+    black = torch.full((2, 3, 4, 4), -1.0)
+    wrong = black.clone()
+    wrong[1] += 0.2  # a tenth of the range
+    assert psnr(wrong, black).tolist() == [float("inf"), pytest.approx(20.0, abs=1e-4)]
+    assert psnr(black - 5, black)[0] == float("inf"), "what is over the range is cut off"
+
+
+def test_retrieval_counts_pictures_whose_own_caption_is_nearest(judges, images, monkeypatch):
+    corners = torch.eye(4)
+    monkeypatch.setattr(Judges, "clip_image_embeds", lambda self, images: corners[: len(images)])
+    monkeypatch.setattr(Judges, "clip_text_embeds", lambda self, texts: corners[[0, 1, 3, 2]])
+    assert retrieval_accuracy(judges, images, ["x"] * 4, among=4) == 0.5
+    monkeypatch.undo()
+    assert retrieval_accuracy(judges, images, ["x"] * 4, among=1) == 1
+    with pytest.raises(ValueError, match="make no group of 5"):
+        retrieval_accuracy(judges, images, ["x"] * 4, among=5)
 
 
 def test_what_cannot_be_measured_is_refused_in_words(judges, images, tmp_path, tiny_folder):

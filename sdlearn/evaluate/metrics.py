@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -147,6 +149,35 @@ def _shift(before: Sequence[str], after: Sequence[str]) -> float:
     return 0.5 * sum(
         abs(first[value] / len(before) - second[value] / len(after)) for value in first | second
     )
+
+
+def retrieval_accuracy(
+    judges: Judges, images: Sequence[Image.Image], captions: Sequence[str], among: int = 100
+) -> float:
+    """How often a picture's own caption is nearest to it among `among`. Higher is better.
+
+    Pictures are taken in groups of `among`, the last ones that fill no group are left out; chance
+    is 1 / `among`. Raises ValueError for fewer pictures than one group.
+
+    Source: Radford et al. 2021, arXiv:2103.00020, section 3.1.3 (picture to text).
+    """
+    _check_pairs(images, captions, "captions")
+    if len(images) < among:
+        raise ValueError(f"{len(images)} pictures make no group of {among}: give more")
+    number = len(images) // among * among
+    image_embeds = judges.clip_image_embeds(images[:number]).unflatten(0, (-1, among))
+    text_embeds = judges.clip_text_embeds(captions[:number]).unflatten(0, (-1, among))
+    cosines = image_embeds @ text_embeds.mT  # (groups, among pictures, among captions)
+    return (cosines.argmax(-1) == torch.arange(among)).float().mean().item()
+
+
+def psnr(reconstruction: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Peak signal-to-noise ratio of each picture in dB, (B,). Higher is better.
+
+    Both are (B, 3, H, W) in [-1, 1], so the peak is 2; what is reconstructed is cut to the range.
+    """
+    mse = (reconstruction.clamp(-1, 1) - pixel_values).square().flatten(1).mean(1)
+    return 10 * torch.log10(4 / mse)
 
 
 def _check_pairs(images: Sequence[object], others: Sequence[object], what: str) -> None:
