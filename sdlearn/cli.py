@@ -14,6 +14,7 @@ from typing import Annotated
 import tyro
 
 from sdlearn.commands.character import Character
+from sdlearn.commands.demo import Demo
 from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
 from sdlearn.commands.info import Info
@@ -25,7 +26,8 @@ DESCRIPTION = """Learn how Stable Diffusion works and make it your own.
 Add --debug to any command for the full traceback of an error."""
 
 Command = (
-    Annotated[Generate, tyro.conf.subcommand("generate")]
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Character, tyro.conf.subcommand("character")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]

@@ -1,0 +1,1 @@
+"""What the notebooks and their presenters need, and a trainer would not."""

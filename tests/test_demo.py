@@ -1,0 +1,369 @@
+"""The demo end to end on a tiny model, and each of its parts by itself."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from sdlearn import cli
+from sdlearn.course.demo import DemoConfig, learning, run_demo
+from sdlearn.course.demo.drawing import Drawn, Order, draw_all
+from sdlearn.course.demo.judging import COLUMNS, Row, format_table, judge
+from sdlearn.course.demo.layout import Box, lay_out
+from sdlearn.course.demo.learning import ways
+from sdlearn.course.demo.progress import Progress
+from sdlearn.course.demo.sheet import write
+from sdlearn.course.demo.wording import class_prompt, prompt, situations, worded
+from sdlearn.data import read_generated, read_pictures, write_pictures
+from sdlearn.data.captions import caption
+from sdlearn.data.characters import draw_character
+from sdlearn.data.folder import Picture
+
+NAMES = ["before", "textual-inversion", "dreambooth", "dreambooth-with-prior"]
+FEW = {
+    "number": 2,
+    "textual_inversion_steps": 2,
+    "textual_inversion_batch_size": 1,
+    "textual_inversion_learning_rate": 0.1,
+    "dreambooth_steps": 2,
+    "dreambooth_prior_steps": 2,
+    "dreambooth_batch_size": 1,
+    "dreambooth_learning_rate": 1e-2,
+    "num_class_images": 2,
+    "class_batch_size": 1,
+    "class_seeds": 3,
+    "num_inference_steps": 2,
+    "checkpointing_steps": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def config(tiny_folder, tmp_path_factory) -> DemoConfig:
+    output = tmp_path_factory.mktemp("demo") / "out"
+    return DemoConfig(model=str(tiny_folder), output=output, **FEW)
+
+
+@pytest.fixture(scope="module")
+def result(config):
+    return run_demo(config)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_prompts_are_worded_as_the_captions_of_the_picture_world():
+    asked = {"expression": "smiling", "glasses": "sunglasses", "background": "green"}
+    said = "a picture of a smiling {} with sunglasses, on a green background"
+    assert prompt(asked, "person") == f"a picture of {caption(asked)}" == said.format("person")
+    assert prompt(asked, "person", "sks person") == said.format("sks person")
+    assert prompt(asked, "person", "<my-character>") == said.format("<my-character>")
+    assert prompt(asked, "creature") == said.format("creature")
+    bare = {"background": "green"}
+    assert prompt(bare, "person", "sks person") == "a picture of sks person, on a green background"
+    assert prompt(bare, "animal") == "a picture of an animal, on a green background"
+    assert prompt({}, "person", "sks person") == "a picture of sks person"
+    assert class_prompt("person") == "a picture of a person"
+
+
+def test_training_texts_say_everything_but_the_subject_and_its_style():
+    picture = draw_character("lorelei", 0, 1, 32)[0]
+    assert "lorelei" in picture.text
+    expected = "a picture of a {expression} sks person, on a {background} background"
+    [text] = [p.text for p in worded([picture], "person", "sks person")]
+    assert text.replace(" an orange", " a orange") == expected.format(**picture.attributes)
+    assert worded([picture], "person", "sks person", False)[0].text == "a picture of sks person"
+
+
+def test_texts_of_own_pictures_are_kept_where_they_name_the_class():
+    image = Image.new("RGB", (32, 32))
+    for text, expected in {
+        "a person at the sea": "sks person at the sea",
+        "an old person": "an old sks person",
+        "at the sea": "a picture of sks person",
+        "": "a picture of sks person",
+    }.items():
+        [picture] = worded([Picture(image=image, text=text)], "person", "sks person")
+        assert picture.text == expected
+
+
+@pytest.mark.parametrize(("style", "word"), [("lorelei", "person"), ("clay", "creature")])
+def test_the_five_situations_are_on_backgrounds_that_no_training_picture_has(style, word):
+    pictures = draw_character(style, 1, 5, 32)
+    asked = situations(pictures, word)
+    new = {situation["background"] for situation in asked}
+    assert len(asked) == len(new) == 5
+    assert not new & {picture.attributes["background"] for picture in pictures}
+    everywhere = [
+        Picture(image=pictures[0].image, attributes={"background": color})
+        for color in ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink")
+    ]
+    assert len({s["background"] for s in situations(everywhere, word)}) == 5
+
+
+def test_the_demo_leaves_everything_it_promises(result, config):
+    assert [row.way.name for row in result.rows] == NAMES
+    for row in result.rows:
+        assert (len(row.situations), len(row.class_pictures)) == (5, 3)
+        for drawn in (*row.situations, *row.class_pictures):
+            generated = read_generated(drawn.path)
+            assert (generated.prompt, generated.seed) == (drawn.prompt, drawn.seed)
+    assert len(read_pictures(config.output / "training")) == 2
+    table = json.loads((config.output / "table.json").read_text())
+    assert list(table["rows"]) == NAMES
+    assert "has no judge" in table["why_no_scores"] == result.table
+    assert not (config.output / "runs").exists()
+    assert not [name for name in contents(config.output) if "unfinished" in name or "tmp" in name]
+
+
+def test_every_row_draws_the_same_situations_from_the_same_seeds(result):
+    before = result.rows[0]
+    for row in result.rows[1:]:
+        assert [d.seed for d in row.situations] == [d.seed for d in before.situations]
+        assert [d.seed for d in row.class_pictures] == [d.seed for d in before.class_pictures]
+        assert {d.prompt for d in row.class_pictures} == {"a picture of a person"}
+        for drawn, first in zip(row.situations, before.situations, strict=True):
+            assert drawn.prompt == first.prompt.replace("sks person", row.way.subject)
+    trained_on = {read_generated(p).seed for p in (result.output / "class-pictures").glob("*.png")}
+    assert not trained_on & {d.seed for d in before.class_pictures}
+
+
+def test_textual_inversion_leaves_the_class_as_it_was_and_dreambooth_does_not(result):
+    before, inversion, *dreambooths = [
+        [np.asarray(drawn.image) for drawn in row.class_pictures] for row in result.rows
+    ]
+    np.testing.assert_array_equal(inversion, before)
+    for pictures in dreambooths:
+        assert not np.array_equal(pictures, before)
+
+
+def test_what_was_learnt_can_be_drawn_with(result, config, tmp_path):
+    for row in result.rows[1:]:
+        first = row.situations[0]
+        again = tmp_path / f"{row.way.name}.png"
+        words = [first.prompt, "--model", config.model, "--load", str(row.artefact)]
+        settings = ["--steps", "2", "--seed", str(first.seed), "--output", str(again)]
+        assert cli.main(["generate", *words, *settings]) == 0
+        drawn, alone = (np.asarray(Image.open(p)).astype(int) for p in (first.path, again))
+        assert abs(drawn - alone).max() <= 1  # beside others it differs by rounding at most
+
+
+def test_the_sheet_and_the_page_show_all_pictures(result):
+    with Image.open(result.sheet) as sheet:
+        assert sheet.format == "PNG"
+        assert "Made by AI" in sheet.text["Description"]
+    html = result.page.read_text(encoding="utf-8")
+    assert html.count("<img ") == 2 + 4 * (5 + 3)
+    assert "Made by AI" in html
+    assert "Lisa Wischofsky" in html
+    assert "CC0-1.0" in html
+
+
+def test_the_page_works_offline_and_its_links_resolve(result):
+    html = result.page.read_text(encoding="utf-8")
+    assert re.findall(r'src="(?!data:image/png;base64,)', html) == []
+    links = re.findall(r'href="([^"]+)"', html)
+    inside = [link for link in links if not link.startswith("https://")]
+    assert len(inside) == 6
+    for link in inside:
+        assert (result.page.parent / link).exists(), link
+    assert set(links) - set(inside) == {result.pictures[0].source}
+
+
+def test_a_finished_demo_is_not_done_again(result, config, monkeypatch):
+    monkeypatch.setattr(learning, "fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("sdlearn.course.demo.drawing._draw_missing", lambda *_: pytest.fail("drew"))
+    before = contents(config.output)
+    run_demo(config)
+    assert contents(config.output) == before
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+def test_a_killed_demo_goes_on_where_it_was_and_ends_the_same(
+    result, config, tmp_path, monkeypatch
+):
+    copy = replace(config, output=tmp_path / "out")
+    fit, seen = learning.fit, []
+
+    def killed_fit(method, *rest):
+        for step in fit(method, *rest):
+            if method.name == "dreambooth" and step.step == 2 and not seen:
+                seen.append(step)
+                raise Killed
+            yield step
+
+    monkeypatch.setattr(learning, "fit", killed_fit)
+    with pytest.raises(Killed):
+        run_demo(copy)
+    assert (copy.output / "textual-inversion").is_dir()
+    assert not (copy.output / "dreambooth").exists()
+    assert (copy.output / "runs" / "dreambooth" / "checkpoint-000002").is_dir()
+    run_demo(copy)
+    for name in ("dreambooth", "dreambooth-with-prior"):
+        file = f"{name}/unet/diffusion_pytorch_model.safetensors"
+        straight, resumed = (load_file(c.output / file) for c in (config, copy))
+        for key, value in straight.items():
+            assert torch.equal(resumed[key], value), key
+
+
+def test_another_demo_in_the_same_folder_is_refused_and_fresh_starts_over(
+    config, pictures, tiny_folder, tmp_path, monkeypatch
+):
+    write_pictures(tmp_path / "mine", pictures)
+    own = replace(config, output=tmp_path / "out", pictures=tmp_path / "mine")
+    monkeypatch.setattr("sdlearn.course.demo.run.learn", lambda *_, **__: pytest.fail("learnt"))
+    monkeypatch.setattr(
+        "sdlearn.course.demo.run._class_pictures", lambda *_: (_ for _ in ()).throw(Killed)
+    )
+    with pytest.raises(Killed):
+        run_demo(own)
+    (own.output / "notes.txt").write_text("mine")
+    for changed in (replace(own, seed=1), replace(own, dreambooth_steps=1)):
+        with pytest.raises(ValueError, match=r"holds another demo .*--fresh"):
+            run_demo(changed)
+    with pytest.raises(Killed):
+        run_demo(replace(own, dreambooth_steps=1, fresh=True))
+    assert json.loads((own.output / "demo.json").read_text())["dreambooth_steps"] == 1
+    assert (own.output / "notes.txt").read_text() == "mine"
+
+
+def test_a_class_that_the_model_has_no_word_for_is_refused_before_anything_is_drawn(
+    tiny_folder, tmp_path, capsys
+):
+    words = ["demo", "--style", "clay", "--model", str(tiny_folder), "--output", str(tmp_path)]
+    assert cli.main(words) == 2
+    assert "creature" in capsys.readouterr().err
+    assert not (tmp_path / "class-pictures").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--style", "nix"], "style 'nix' does not exist"),
+        (["--attributes", "hair_color=nix"], "nix"),
+        (["--pictures", "missing-folder"], "there is no folder"),
+        (["--pictures", "missing-folder", "--attributes", "glasses=round"], "leave them out"),
+    ],
+)
+def test_a_subject_that_cannot_be_had_is_refused_in_one_sentence(
+    options, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("sdlearn.course.demo.run.load", lambda name: pytest.fail("loaded"))
+    assert cli.main(["demo", *options, "--output", str(tmp_path / "out")]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_picture_is_the_same_alone_as_beside_others(tiny, config, tmp_path):
+    def draw(name: str, batch: int) -> list[np.ndarray]:
+        orders = [
+            Order(prompt=f"a {c} person", seed=i, path=tmp_path / name / f"{i}.png")
+            for i, c in enumerate(["red", "blue", "red"])
+        ]
+        with Progress(100) as progress:
+            drawn = draw_all(
+                lambda: tiny,
+                orders,
+                replace(config, draw_batch_size=batch),
+                model_name="tiny",
+                progress=progress,
+                phase="test",
+            )
+        return [np.asarray(d.image).astype(int) for d in drawn]
+
+    together, alone = draw("together", 3), draw("alone", 1)
+    assert np.abs(np.subtract(together, alone)).max() <= 1
+    assert not np.array_equal(alone[0], alone[2])
+
+
+def overlap(a: Box, b: Box) -> bool:
+    return (
+        a.x < b.x + b.width
+        and b.x < a.x + a.width
+        and a.y < b.y + b.height
+        and b.y < a.y + a.height
+    )
+
+
+@pytest.mark.parametrize("class_pictures", [1, 7, 8, 20])
+@pytest.mark.parametrize("training", [1, 5, 40])
+def test_nothing_on_the_sheet_overlaps_or_leaves_it(class_pictures, training):
+    layout = lay_out(rows=4, columns=5, class_pictures=class_pictures, training=training)
+    boxes = [layout.title, layout.training_label, layout.legend, layout.class_header]
+    boxes += [layout.footer, *layout.training, *layout.headers, *layout.labels]
+    for row in (*layout.situations, *layout.class_pictures):
+        boxes += row
+    assert [len(row) for row in layout.class_pictures] == [class_pictures] * 4
+    for i, box in enumerate(boxes):
+        assert min(box.x, box.y, layout.width - box.x - box.width) >= 0
+        assert box.y + box.height <= layout.height
+        assert min(box.width, box.height) > 0
+        assert not [other for other in boxes[:i] if overlap(box, other)]
+
+
+def test_columns_and_rows_of_the_sheet_are_straight_and_the_usual_sheet_suits_a_projector():
+    layout = lay_out(rows=4, columns=5, class_pictures=8, training=5)
+    assert len(layout.training) == 5
+    assert 1.2 < layout.width / layout.height < 16 / 9 + 0.1
+    for row, label in zip(layout.situations, layout.labels, strict=True):
+        assert {box.y for box in row} == {label.y}
+        assert [box.x for box in row] == [box.x for box in layout.headers]
+
+
+def test_text_on_the_sheet_stays_in_its_box():
+    for text in ("short", "a long sentence that goes on and on " * 5, "Donaudampfschiff" * 4):
+        sheet, box = Image.new("RGB", (400, 200), "white"), Box(20, 20, 300, 100)
+        assert 0 < write(sheet, text, box, size=30) <= 100
+        drawn = np.argwhere(np.asarray(sheet.convert("L")) < 200)
+        assert drawn[:, 0].min() >= 20
+        assert drawn[:, 0].max() < 125
+        if " " in text:
+            assert drawn[:, 1].max() < 320
+
+
+def test_the_table_tells_who_learnt_the_subject_and_who_drifted(toy_folder):
+    """The subject itself stands for pictures of a way that learnt all, and drifted entirely."""
+    subject = [p.image for p in draw_character("lorelei", 0, 3, 48)]
+    others = [p.image for p in draw_character("voxel-art", 4, 3, 48)]
+    asked = situations([], "person")[:3]
+
+    def row(way, situation_images, class_images):
+        drawn = [
+            [Drawn(image=i, prompt="", seed=0, path=Path()) for i in images]
+            for images in (situation_images, class_images)
+        ]
+        return Row(way=way, artefact=None, situations=drawn[0], class_pictures=drawn[1])
+
+    all_ways = ways(DemoConfig(), "person")
+    rows = [row(all_ways[0], others, others), row(all_ways[2], subject, subject)]
+    scores, why_not = judge(rows, subject, asked, "person", str(toy_folder))
+    before, after = scores["before"], scores["dreambooth"]
+    assert not why_not
+    assert after["fidelity"] > before["fidelity"]
+    assert after["drift"] > before["drift"]
+    assert before["class_shift"] == 0
+    for value in after.values():
+        assert -1 <= value <= 1
+    lines = format_table(rows, scores).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert all(column.label in lines[0] for column in COLUMNS)
+
+
+def test_bad_values_are_refused_with_the_name_of_the_field():
+    for name, value in {"dreambooth_steps": 0, "class_seeds": 0, "guidance_scale": -1.0}.items():
+        with pytest.raises(ValueError, match=f"{name} is {value}"):
+            DemoConfig(**{name: value})
+    with pytest.raises(ValueError, match="identifier"):
+        DemoConfig(identifier="two words")
