@@ -15,7 +15,8 @@ from sdlearn.data.world import is_held_out, sample_attributes
 
 DIGEST = (
     "import hashlib;from sdlearn.data.render import characters, render;"
-    "h=hashlib.sha256();[h.update(p.tobytes()) for p in render(characters(8, seed=3), 32, workers=1)];"
+    "h=hashlib.sha256();"
+    "[h.update(p.tobytes()) for p in render(characters(8, seed=3), 32, workers=1)];"
     "print(h.hexdigest())"
 )
 

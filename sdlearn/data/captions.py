@@ -68,7 +68,8 @@ class _Plain(random.Random):
 
 
 def _kind(attributes: Mapping[str, str], language: int) -> str:
-    style = {**BASE_STYLES, **SUBJECT_STYLES}.get(attributes.get("style", ""))
+    name = attributes.get("style", "")
+    style = BASE_STYLES.get(name) or SUBJECT_STYLES.get(name)
     creature = style.kind == "creature" if style else "body_color" in attributes
     return KINDS["creature" if creature else "person"][language]
 

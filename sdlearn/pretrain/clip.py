@@ -21,30 +21,28 @@ MAX_LOGIT_SCALE = 4.6052  # log 100, the paper's bound on the learnt temperature
 
 def build_clip(config: PretrainConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
     """A small `CLIPModel`: text encoder as wide as the U-Net expects, vision half narrower."""
-    special = dict(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    text = dict(
-        vocab_size=len(tokenizer),
-        hidden_size=config.text_width,
-        intermediate_size=4 * config.text_width,
-        num_hidden_layers=config.text_layers,
-        num_attention_heads=config.text_width // 32,
-        max_position_embeddings=MAX_LENGTH,
-        projection_dim=128,
+    special = {
+        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
+    }
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": config.text_width,
+        "intermediate_size": 4 * config.text_width,
+        "num_hidden_layers": config.text_layers,
+        "num_attention_heads": config.text_width // 32,
+        "max_position_embeddings": MAX_LENGTH,
+        "projection_dim": 128,
         **special,
-    )
-    vision = dict(
-        hidden_size=128,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=config.image_size,
-        patch_size=config.image_size // 8,
-        projection_dim=128,
-    )
+    }
+    vision = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": config.image_size,
+        "patch_size": config.image_size // 8,
+        "projection_dim": 128,
+    }
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
 
 
@@ -87,7 +85,8 @@ def train_clip(
     """Trains a CLIP; `name` seeds it, so the judge's is another one than the generator's."""
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed + len(name))
-    clip = build_clip(config, tokenizer).to(device)
+    clip = build_clip(config, tokenizer)
+    clip.to(device=device)  # type: ignore[call-arg]
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         indices = data.batch(config.clip_batch, generator)
@@ -114,7 +113,8 @@ def train_clip(
         minutes=config.clip_minutes if minutes is None else minutes,
         steps=config.clip_steps if steps is None else steps,
     )
-    return train(training, config)
+    train(training, config)
+    return clip
 
 
 @torch.no_grad()

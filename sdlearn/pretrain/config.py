@@ -10,7 +10,7 @@ STAGES: tuple[Stage, ...] = ("vae", "decoder", "clip", "judges", "unet")
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """How `sdlearn pretrain` makes mini. Each stage ends at its steps if given, else its minutes."""
+    """How `sdlearn pretrain` makes mini. A stage ends at its steps if given, else its minutes."""
 
     output: Path = Path("mini")  # the finished model folder
     work: Path = Path("pretrain-work")  # pictures, checkpoints, sample sheets, losses: resumable
@@ -33,11 +33,11 @@ class PretrainConfig:
     vae_batch: int = 8  # pictures an optimizer step
     clip_batch: int = 128
     judges_batch: int = 64
-    unet_batch: int = 32
+    unet_batch: int = 16
     vae_learning_rate: float = 1.5e-3
     clip_learning_rate: float = 7e-4
     judges_learning_rate: float = 1e-3
-    unet_learning_rate: float = 6e-4
+    unet_learning_rate: float = 5e-4
 
     vae_channels: tuple[int, ...] = (32, 48, 96)
     unet_channels: tuple[int, ...] = (64, 128, 192)
@@ -48,7 +48,7 @@ class PretrainConfig:
     caption_dropout: float = 0.1  # share of empty captions, as SD was trained
     japanese: float = 0.45  # share of Japanese captions
     snr_gamma: float = 5.0  # min-SNR weighting, arXiv:2303.09556
-    ema_decay: float = 0.9995
+    ema_decay: float = 0.998  # a step, of the U-Net
 
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere

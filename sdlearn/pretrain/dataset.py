@@ -1,4 +1,4 @@
-"""The pictures that mini learns from: rendered once into one array file, captioned afresh each step."""
+"""The pictures that mini learns from: rendered once to one file, captioned afresh each step."""
 
 import os
 import random

@@ -4,6 +4,7 @@ They are trained on their own, on other captions and views than the generator's 
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +15,13 @@ from sdlearn.data.world import ATTRIBUTE_VALUES, Attributes
 from sdlearn.pretrain.clip import save_clip, train_clip
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset
-from sdlearn.pretrain.loop import Training, device_and_dtype, train
+from sdlearn.pretrain.loop import LossOf, Training, device_and_dtype, train
 
 LABELS = tuple(f"{name}={value}" for name, values in ATTRIBUTE_VALUES.items() for value in values)
 TEMPERATURE = 0.1  # of the instance discrimination loss
 
 
-def _resnet_config(**extra: object) -> ResNetConfig:
+def _resnet_config(**extra: Any) -> ResNetConfig:
     return ResNetConfig(
         embedding_size=32,
         hidden_sizes=[32, 64, 128, 192],
@@ -63,7 +64,8 @@ def train_reader(config: PretrainConfig, data: WorldDataset) -> ResNetForImageCl
     torch.manual_seed(config.seed + 1)
     names = dict(enumerate(LABELS))
     settings = _resnet_config(id2label=names, label2id={v: k for k, v in names.items()})
-    reader = ResNetForImageClassification(settings).to(device, memory_format=torch.channels_last)
+    reader = ResNetForImageClassification(settings)
+    reader.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-arg]
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         indices = data.batch(config.judges_batch, generator)
@@ -77,7 +79,8 @@ def train_reader(config: PretrainConfig, data: WorldDataset) -> ResNetForImageCl
         ]
         return {"loss": torch.stack(parts).mean()}
 
-    return _train(config, "reader", reader, losses)
+    _train(config, "reader", reader, losses)
+    return reader
 
 
 def train_image_encoder(config: PretrainConfig, data: WorldDataset) -> ResNetModel:
@@ -97,7 +100,8 @@ def train_image_encoder(config: PretrainConfig, data: WorldDataset) -> ResNetMod
         features = encoder(views.to(device)).pooler_output.flatten(1)  # (2B, D)
         return {"loss": instance_discrimination_loss(head(features))}
 
-    return _train(config, "image-encoder", model, losses)["encoder"]
+    _train(config, "image-encoder", model, losses)
+    return encoder
 
 
 def _view(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
@@ -126,7 +130,7 @@ def instance_discrimination_loss(projections: Tensor) -> Tensor:
     return F.cross_entropy(logits, partner)
 
 
-def _train(config: PretrainConfig, name: str, model: nn.Module, losses) -> nn.Module:  # type: ignore[no-untyped-def]
+def _train(config: PretrainConfig, name: str, model: nn.Module, losses: LossOf) -> None:
     training = Training(
         name=name,
         model=model,
@@ -135,7 +139,7 @@ def _train(config: PretrainConfig, name: str, model: nn.Module, losses) -> nn.Mo
         minutes=config.judges_minutes / 4,
         steps=config.judges_steps,
     )
-    return train(training, config)
+    train(training, config)
 
 
 def train_judges(

@@ -65,8 +65,8 @@ def learning_rate_at(progress: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * rest))
 
 
-def train(training: Training, config: PretrainConfig) -> nn.Module:
-    """Runs a stage to its end, or on from its last checkpoint, and returns the model (EMA if any).
+def train(training: Training, config: PretrainConfig) -> None:
+    """Runs a stage to its end, or on from its last checkpoint; the model ends as its EMA, if any.
 
     Raises:
         FloatingPointError: the loss is not finite; the last checkpoint stays.
@@ -86,7 +86,7 @@ def train(training: Training, config: PretrainConfig) -> nn.Module:
     run.average()
     run.save()
     run.preview()
-    return run.finish()
+    run.finish()
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
@@ -216,10 +216,10 @@ class _Run:
         self.started = time.monotonic()
         self.training.history[:] = facts["history"]
 
-    def finish(self) -> nn.Module:
+    def finish(self) -> None:
         if self.ema is not None:
             self.ema.copy_to(self.parameters)
-        return self.training.model.eval()
+        self.training.model.eval()
 
 
 def _facts(path: Path) -> dict:

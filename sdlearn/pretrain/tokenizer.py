@@ -30,14 +30,14 @@ def train_tokenizer(
     merges += _learn_merges(japanese, room, "</w>")  # before a comma or at the end,
     merges += _learn_merges(japanese, room, "")  # and inside a sentence
     merges = list(dict.fromkeys(merges))
+    lines = [f"{left} {right}" for left, right in merges]
     words = alphabet + [letter + "</w>" for letter in alphabet]
     words += [left + right for left, right in merges]
     vocab = {word: i for i, word in enumerate(dict.fromkeys([*words, START, END]))}
-    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH)
+    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH)  # type: ignore[arg-type]
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
-    lines = [" ".join(pair) for pair in merges]
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines, ""]), encoding="utf-8")
     return CLIPTokenizer.from_pretrained(folder)
 
@@ -51,4 +51,5 @@ def _learn_merges(texts: Iterable[str], room: int, suffix: str) -> list[tuple[st
     )
     learner.train_from_iterator(texts, trainer)
     merges = json.loads(learner.to_str())["model"]["merges"]
-    return [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
+    return [(left, right) for left, right in pairs]

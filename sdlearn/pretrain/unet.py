@@ -68,7 +68,8 @@ def train_unet(
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed)
     unet = build_unet(config).to(device, memory_format=torch.channels_last)
-    vae, text_encoder = vae.to(device).eval(), text_encoder.to(device).eval()
+    for frozen in (vae, text_encoder):
+        frozen.to(device=device).eval()  # type: ignore[call-arg]
     schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
     mean, std = cache_moments(vae, data, device)
     scaling_factor = vae.config.scaling_factor
@@ -89,7 +90,8 @@ def train_unet(
         noisy_latents = noisy_latents.to(device, memory_format=torch.channels_last)
         model_pred = unet(noisy_latents, timesteps.to(device), encoder_hidden_states).sample
         target = schedule.target(latents, noise, timesteps).to(device)
-        weights = schedule.loss_weights(timesteps, config.snr_gamma).to(device)
+        weights = schedule.loss_weights(timesteps, config.snr_gamma)
+        weights = None if weights is None else weights.to(device)
         loss = diffusion_loss(model_pred, target, weights).mean()
         return {"loss": loss, "mse": F.mse_loss(model_pred.detach().float(), target)}
 
@@ -105,7 +107,8 @@ def train_unet(
         minutes=config.unet_minutes,
         steps=config.unet_steps,
     )
-    return train(training, config)
+    train(training, config)
+    return unet
 
 
 def make_pipeline(

@@ -74,7 +74,8 @@ def train_decoder(config: PretrainConfig, data: WorldDataset, vae: AutoencoderKL
     vae = vae.to(device, memory_format=torch.channels_last).train()
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-    return train(_training("decoder", vae, config, data), config)
+    train(_training("decoder", vae, config, data), config)
+    return vae
 
 
 def _training(
@@ -121,7 +122,7 @@ def _latent_shape(config: PretrainConfig) -> tuple[int, int]:
 
 @torch.no_grad()
 def measure_scaling_factor(vae: AutoencoderKL, data: WorldDataset, device: torch.device) -> float:
-    """1 / standard deviation of the latents of 512 pictures, so that scaled latents have unit spread.
+    """1 / standard deviation of 512 pictures' latents, so that scaled ones have unit spread.
 
     Source: Rombach et al. 2022, arXiv:2112.10752, appendix G.
     """
