@@ -117,24 +117,6 @@ def train_clip(
     return clip
 
 
-@torch.no_grad()
-def retrieval_accuracy(
-    clip: CLIPModel, tokenizer: CLIPTokenizer, pixel_values: Tensor, captions: list[str]
-) -> float:
-    """How often the right one of 100 captions is nearest to a picture, on groups of 100."""
-    right, seen = 0, 0
-    device = clip.device
-    for start in range(0, len(captions) - 99, 100):
-        part = slice(start, start + 100)
-        outputs = clip(
-            input_ids=tokenize(tokenizer, captions[part]).to(device),
-            pixel_values=pixel_values[part].to(device),
-        )
-        right += (outputs.logits_per_image.argmax(1).cpu() == torch.arange(100)).sum().item()
-        seen += 100
-    return right / seen
-
-
 def sample_captions(data: WorldDataset, number: int, japanese: float, seed: int) -> list[str]:
     """Captions of both languages to train the tokenizer on."""
     generator = torch.Generator().manual_seed(seed)

@@ -131,9 +131,3 @@ def measure_scaling_factor(vae: AutoencoderKL, data: WorldDataset, device: torch
     ]
     latents = torch.cat([vae.encode(part).latent_dist.mode() for part in parts])
     return round(1 / latents.std().item(), 5)
-
-
-def psnr(reconstruction: Tensor, pixel_values: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in dB, `(B,)`; both in [-1, 1]."""
-    mse = (reconstruction.clamp(-1, 1) - pixel_values).square().flatten(1).mean(1)
-    return 10 * torch.log10(4 / mse)
