@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-TOY_RECIPE = """--pictures 64 --image-size 32 --vae-steps 60 --decoder-steps 40 --clip-steps 40
+RECIPE = """--pictures 64 --image-size 32 --vae-steps 60 --decoder-steps 40 --clip-steps 40
 --judges-steps 30 --unet-steps 60 --vae-batch 4 --clip-batch 8 --judges-batch 8 --unet-batch 4
 --vae-channels 8 8 16 --unet-channels 32 32 32 --text-width 32 --text-layers 1 --merges 40
---workers 1 --device cpu --checkpoint-seconds 0.3""".split()
-TOY_TRAINING = """--fit.max-train-steps 120 --fit.checkpointing-steps 5 --fit.train-batch-size 2
---fit.resume --method.num-class-images 4 --method.class-inference-steps 2""".split()
+--workers 1 --device cpu --checkpoint-seconds 0.3"""
+TRAINING = """--max-train-steps 120 --checkpointing-steps 5 --train-batch-size 2
+--resume --num-class-images 4 --class-inference-steps 2"""
 
 
 def sdlearn(*words: object, seconds: float | None = None) -> bool:
@@ -41,12 +41,10 @@ def sdlearn(*words: object, seconds: float | None = None) -> bool:
     return True
 
 
-def kill_often(kills: int, duration: float, rng: random.Random, *words: object) -> int:
+def kill_often(kills: int, moments: tuple[float, float], rng: random.Random, *words: object) -> int:
     """Starts the program again and again, killing it; then lets it finish. Returns the kills."""
     done = 0
-    for _ in range(kills):
-        if sdlearn(*words, seconds=rng.uniform(0.1, 1.0) * duration):
-            break
+    while done < kills and not sdlearn(*words, seconds=rng.uniform(*moments)):
         done += 1
     sdlearn(*words)
     return done
@@ -65,13 +63,20 @@ def same_weights(one: Path, other: Path) -> tuple[int, list[str]]:
 
 def check(name: str, kills: int, seed: int, straight: list, killed: list, *results: Path) -> bool:
     """Runs both, compares, and prints a line."""
-    started = time.monotonic()
-    sdlearn(*straight)
-    duration = time.monotonic() - started
-    done = kill_often(kills, duration, random.Random(seed), *killed)
+    durations = []
+    for _ in "ab":  # the second time everything is there already: that is how long starting takes
+        started = time.monotonic()
+        sdlearn(*straight)
+        durations.append(time.monotonic() - started)
+    whole, start = durations
+    moments = (0.8 * start, start + 2 * (whole - start) / kills)
+    done = kill_often(kills, moments, random.Random(seed), *killed)
     files, different = same_weights(*results)
     verdict = f"differ: {different}" if different else "equal to the bit"
-    print(f"{name}: {done} kills within runs of {duration:.0f} s; {files} weight files {verdict}")
+    print(
+        f"{name}: {done} kills, each {moments[0]:.0f} to {moments[1]:.0f} s after a start "
+        f"(an undisturbed run takes {whole:.0f} s); {files} weight files {verdict}"
+    )
     return not different and files > 0
 
 
@@ -86,12 +91,12 @@ def main() -> int:
 
         def pretrain(name: str) -> list:
             where = ["--work", place / name / "work", "--output", place / name / "mini"]
-            return ["pretrain", *where, *TOY_RECIPE]
+            return ["pretrain", *where, *RECIPE.split()]
 
         def train(name: str) -> list:
             model = ["--model", place / "a" / "mini", "--output", place / name / "out"]
-            kept = ["--fit.output-dir", place / name / "run"]
-            return ["train", "dreambooth", place / "pictures", *model, *kept, *TOY_TRAINING]
+            kept = ["--output-dir", place / name / "run"]
+            return ["train", "dreambooth", place / "pictures", *model, *kept, *TRAINING.split()]
 
         folders = [place / name / "mini" for name in "ab"]
         good = check(

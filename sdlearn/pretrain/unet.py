@@ -1,9 +1,12 @@
 """Stage 4: the U-Net, in the latents of stage 1, conditioned on the text encoder of stage 2."""
 
+import hashlib
+import os
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -46,15 +49,33 @@ def build_noise_scheduler() -> DDPMScheduler:
 
 @torch.no_grad()
 def cache_moments(
-    vae: AutoencoderKL, data: WorldDataset, device: torch.device
+    vae: AutoencoderKL, data: WorldDataset, config: PretrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every picture's latents, `(N, 4, h, w)` float16 each."""
-    means, stds = [], []
-    for start in tqdm(range(0, len(data), 64), desc="encoding", unit=" x 64 pictures"):
-        posterior = vae.encode(data.pixel_values(slice(start, start + 64)).to(device)).latent_dist
-        means.append(posterior.mean.half().cpu())
-        stds.append(posterior.std.half().cpu())
-    return torch.cat(means), torch.cat(stds)
+    """Mean and standard deviation of every picture's latents, `(N, 4, h, w)` float16 each.
+
+    They are kept in the work folder, under a name that changes with the autoencoder's weights.
+    """
+    device, _ = device_and_dtype(config)
+    path = config.work / f"moments-{len(data)}-{_fingerprint(vae)}.safetensors"
+    if not path.exists():
+        means, stds = [], []
+        for start in tqdm(range(0, len(data), 64), desc="encoding", unit=" x 64 pictures"):
+            pixel_values = data.pixel_values(slice(start, start + 64)).to(device)
+            posterior = vae.encode(pixel_values).latent_dist
+            means.append(posterior.mean.half().cpu())
+            stds.append(posterior.std.half().cpu())
+        temporary = path.with_suffix(".tmp")
+        save_file({"mean": torch.cat(means), "std": torch.cat(stds)}, temporary)
+        os.replace(temporary, path)
+    moments = load_file(path)
+    return moments["mean"], moments["std"]
+
+
+def _fingerprint(vae: AutoencoderKL) -> str:
+    digest = hashlib.sha256()
+    for tensor in vae.state_dict().values():
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def train_unet(
@@ -71,7 +92,7 @@ def train_unet(
     for frozen in (vae, text_encoder):
         frozen.to(device=device).eval()  # type: ignore[call-arg]
     schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
-    mean, std = cache_moments(vae, data, device)
+    mean, std = cache_moments(vae, data, config)
     scaling_factor = vae.config.scaling_factor
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
