@@ -62,8 +62,8 @@ def cache_moments(
         for start in tqdm(range(0, len(data), 64), desc="encoding", unit=" x 64 pictures"):
             pixel_values = data.pixel_values(slice(start, start + 64)).to(device)
             posterior = vae.encode(pixel_values).latent_dist
-            means.append(posterior.mean.half().cpu())
-            stds.append(posterior.std.half().cpu())
+            means.append(posterior.mean.half().cpu().contiguous())
+            stds.append(posterior.std.half().cpu().contiguous())
         temporary = path.with_suffix(".tmp")
         save_file({"mean": torch.cat(means), "std": torch.cat(stds)}, temporary)
         os.replace(temporary, path)
