@@ -22,7 +22,7 @@ RECIPE = """--pictures 64 --image-size 32 --vae-steps 60 --decoder-steps 40 --cl
 --judges-steps 30 --unet-steps 60 --vae-batch 4 --clip-batch 8 --judges-batch 8 --unet-batch 4
 --vae-channels 8 8 16 --unet-channels 32 32 32 --text-width 32 --text-layers 1 --merges 40
 --workers 1 --device cpu --checkpoint-seconds 0.3"""
-TRAINING = """--max-train-steps 120 --checkpointing-steps 5 --train-batch-size 2
+TRAINING = """--max-train-steps 600 --checkpointing-steps 10 --train-batch-size 2
 --resume --num-class-images 4 --class-inference-steps 2"""
 
 
@@ -69,7 +69,7 @@ def check(name: str, kills: int, seed: int, straight: list, killed: list, *resul
         sdlearn(*straight)
         durations.append(time.monotonic() - started)
     whole, start = durations
-    moments = (0.8 * start, start + 2 * (whole - start) / kills)
+    moments = (0.8 * start, start + 1.2 * (whole - start) / kills)
     done = kill_often(kills, moments, random.Random(seed), *killed)
     files, different = same_weights(*results)
     verdict = f"differ: {different}" if different else "equal to the bit"

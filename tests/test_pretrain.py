@@ -8,12 +8,14 @@ from conftest import TOY
 from safetensors.torch import load_file
 
 from sdlearn.data.captions import japanese_words
+from sdlearn.diffusion import NoiseSchedule
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import world_dataset
 from sdlearn.pretrain.judges import instance_discrimination_loss
 from sdlearn.pretrain.loop import Training, learning_rate_at, train
 from sdlearn.pretrain.recipe import pretrain
 from sdlearn.pretrain.tokenizer import train_tokenizer
+from sdlearn.pretrain.unet import build_noise_scheduler, recipe_weights
 
 
 def test_the_recipe_makes_a_folder_that_the_plain_pipeline_opens(toy_folder: Path) -> None:
@@ -97,6 +99,17 @@ def test_instance_discrimination_is_chance_level_for_equal_views() -> None:
     same = torch.ones(6, 5)
     loss = instance_discrimination_loss(same)
     torch.testing.assert_close(loss, torch.log(torch.tensor(5.0)))
+
+
+def test_the_noisiest_timesteps_weigh_as_much_as_at_the_floor() -> None:
+    """Else backgrounds follow the noise: their colour shows through it until the last steps."""
+    schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
+    config = PretrainConfig()
+    timesteps = torch.arange(1000)
+    snr = schedule.snr(timesteps)
+    shares = recipe_weights(schedule, timesteps, config) * snr  # weights of the error in x_0
+    expected = snr.clamp(config.snr_floor, config.snr_gamma)
+    torch.testing.assert_close(shares, expected)
 
 
 def test_learning_rate_warms_up_and_ends_low() -> None:

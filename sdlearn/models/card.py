@@ -36,6 +36,7 @@ def refresh_card(folder: Path) -> None:
     text = _CARD.format(
         size=settings["image_size"],
         pictures=settings["pictures"],
+        notes=settings.get("notes", ""),
         made=facts["made"],
         commit=facts["commit"],
         hardware=facts["hardware"],
@@ -78,7 +79,7 @@ web, and no other model, had a part in it.
 ## Recipe
 
 `sdlearn pretrain`; all settings are in `recipe.json`. Made {made} at commit {commit} on {hardware},
-torch {torch}.
+torch {torch}. {notes}
 
 | stage | steps | minutes | losses at the end (mean of the last 400 steps) |
 | --- | --- | --- | --- |

@@ -18,6 +18,7 @@ class PretrainConfig:
     pictures: int = 24_000  # training pictures rendered once
     image_size: int = 64  # pixels; the VAE reduces it to latents of 16 x 16
     seed: int = 0
+    notes: str = ""  # for the model card: what of this run its settings do not say
 
     vae_minutes: float = 45.0
     decoder_minutes: float = 45.0  # the VAE's decoder alone, at fixed latents
@@ -48,6 +49,7 @@ class PretrainConfig:
     caption_dropout: float = 0.1  # share of empty captions, as SD was trained
     japanese: float = 0.45  # share of Japanese captions
     snr_gamma: float = 5.0  # min-SNR weighting, arXiv:2303.09556
+    snr_floor: float = 0.1  # signal-to-noise ratio below which timesteps weigh as much as at it
     ema_decay: float = 0.998  # a step, of the U-Net
 
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"

@@ -111,8 +111,7 @@ def train_unet(
         noisy_latents = noisy_latents.to(device, memory_format=torch.channels_last)
         model_pred = unet(noisy_latents, timesteps.to(device), encoder_hidden_states).sample
         target = schedule.target(latents, noise, timesteps).to(device)
-        weights = schedule.loss_weights(timesteps, config.snr_gamma)
-        weights = None if weights is None else weights.to(device)
+        weights = recipe_weights(schedule, timesteps, config).to(device)
         loss = diffusion_loss(model_pred, target, weights).mean()
         return {"loss": loss, "mse": F.mse_loss(model_pred.detach().float(), target)}
 
@@ -130,6 +129,19 @@ def train_unet(
     )
     train(training, config)
     return unet
+
+
+def recipe_weights(schedule: NoiseSchedule, timesteps: Tensor, config: PretrainConfig) -> Tensor:
+    """Min-SNR weights, but with a floor for the noisiest timesteps; `(B,)`.
+
+    A flat background is an average over hundreds of latents, so its colour can be read off the
+    noisy latents down to a signal-to-noise ratio near 0.01. Only beyond that must the prompt decide
+    it, and there the plain loss hardly weighs anything: backgrounds would follow the noise.
+    """
+    snr = schedule.snr(timesteps)
+    weights = schedule.loss_weights(timesteps, config.snr_gamma)
+    floored = snr.clamp(min=config.snr_floor) / snr
+    return floored if weights is None else weights * floored
 
 
 def make_pipeline(
