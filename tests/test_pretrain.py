@@ -101,6 +101,18 @@ def test_instance_discrimination_is_chance_level_for_equal_views() -> None:
     torch.testing.assert_close(loss, torch.log(torch.tensor(5.0)))
 
 
+def test_a_model_is_trained_further_with_its_own_parts(toy_folder: Path, tmp_path: Path) -> None:
+    settings = TOY | {"start": toy_folder, "work": tmp_path / "work", "output": tmp_path / "mini"}
+    further = pretrain(PretrainConfig(**settings))
+    for part, same in (("vae", True), ("text_encoder", True), ("unet", False)):
+        one, other = (
+            load_file(next((folder / part).glob("*.safetensors")))
+            for folder in (toy_folder, further)
+        )
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one) is same, part
+
+
 def test_the_noisiest_timesteps_weigh_as_much_as_at_the_floor() -> None:
     """Else backgrounds follow the noise: their colour shows through it until the last steps."""
     schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())

@@ -15,6 +15,7 @@ from sdlearn.pretrain.config import PretrainConfig
 def write_cards(config: PretrainConfig, folder: Path) -> None:
     """Writes `recipe.json` (settings, losses, time, hardware, commit) and the card beside it."""
     settings = {k: v for k, v in asdict(config).items() if k not in ("output", "work", "workers")}
+    settings["start"] = None if config.start is None else config.start.name
     facts = {
         "made": datetime.now(timezone.utc).date().isoformat(),
         "commit": _commit(),

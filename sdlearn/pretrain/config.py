@@ -14,6 +14,7 @@ class PretrainConfig:
 
     output: Path = Path("mini")  # the finished model folder
     work: Path = Path("pretrain-work")  # pictures, checkpoints, sample sheets, losses: resumable
+    start: Path | None = None  # a model folder whose U-Net is trained further, its parts kept
     stages: tuple[Stage, ...] = STAGES  # which stages to run, in this order
     pictures: int = 24_000  # training pictures rendered once
     image_size: int = 64  # pixels; the VAE reduces it to latents of 16 x 16
@@ -76,6 +77,8 @@ class PretrainConfig:
             )
         if self.pictures < 16:
             raise ValueError(f"pictures {self.pictures} are too few: 16 at least")
+        if self.start is not None and not (self.start / "model_index.json").is_file():
+            raise ValueError(f"start {self.start} has no model_index.json: name a model folder")
         unknown = set(self.stages) - set(STAGES)
         if unknown:
             raise ValueError(f"stages {sorted(unknown)} do not exist: choose from {STAGES}")

@@ -5,8 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from sdlearn.data.captions import japanese_words
 from sdlearn.models.text_encoder import save_text_encoder
@@ -36,6 +37,8 @@ def pretrain(config: PretrainConfig) -> Path:
     """
     config.check()
     config.work.mkdir(parents=True, exist_ok=True)
+    if config.start is not None:
+        _take_parts(config, config.start)
     data = world_dataset(config)
     make = {
         "vae": _vae,
@@ -44,13 +47,33 @@ def pretrain(config: PretrainConfig) -> Path:
         "judges": _judges,
         "unet": _unet,
     }
+    kept = () if config.start is None else ("vae", "decoder", "clip", "judges")
     for stage in config.stages:
-        if not _done(config, stage).exists():
+        if stage not in kept and not _done(config, stage).exists():
             make[stage](config, data)
-    parts = [_done(config, stage) for stage in ("vae", "clip", "unet")]
+    parts = [_done(config, stage) for stage in ("vae", "text", "unet")]
+    if config.start is None:
+        parts[1] = _done(config, "clip")
     if not all(part.exists() for part in parts):
         return config.work
     return assemble(config)
+
+
+def _take_parts(config: PretrainConfig, start: Path) -> None:
+    """Puts the finished parts of a model where the stages would have left them."""
+    places = {"vae": "vae-done", "text_encoder": "text-done", "judges": "judges-done"}
+    for name, place in {**places, "tokenizer": "tokenizer"}.items():
+        if (start / name).is_dir() and not (config.work / place).exists():
+            temporary = _fresh(config, name)
+            shutil.copytree(start / name, temporary)
+            os.replace(temporary, config.work / place)
+
+
+def _text_encoder(config: PretrainConfig) -> CLIPTextModel:
+    """The text half of the CLIP that was trained, or the one of the model to go on from."""
+    if config.start is not None:
+        return CLIPTextModel.from_pretrained(config.work / "text-done", dtype=torch.float32)
+    return CLIPModel.from_pretrained(_needed(config, "clip", by="unet")).text_model
 
 
 def _done(config: PretrainConfig, stage: str) -> Path:
@@ -112,9 +135,8 @@ def _judges(config: PretrainConfig, data: WorldDataset) -> None:
 
 def _unet(config: PretrainConfig, data: WorldDataset) -> None:
     vae = AutoencoderKL.from_pretrained(_needed(config, "vae", by="unet"))
-    clip_folder = _needed(config, "clip", by="unet")
-    text_encoder = CLIPModel.from_pretrained(clip_folder).text_model
-    tokenizer, temporary = CLIPTokenizer.from_pretrained(clip_folder), _fresh(config, "unet")
+    text_encoder = _text_encoder(config)
+    tokenizer, temporary = tokenizer_of(config, data), _fresh(config, "unet")
     train_unet(config, data, vae, text_encoder, tokenizer).save_pretrained(temporary)
     _finish(config, "unet", temporary)
 
@@ -124,10 +146,10 @@ def assemble(config: PretrainConfig) -> Path:
     vae_folder = _done(config, "decoder")
     if not vae_folder.exists():
         vae_folder = _done(config, "vae")
-    clip_folder, temporary = _done(config, "clip"), config.output.with_name(".mini-writing")
+    temporary = config.output.with_name(".mini-writing")
     shutil.rmtree(temporary, ignore_errors=True)
-    tokenizer = CLIPTokenizer.from_pretrained(clip_folder)
-    text_encoder = CLIPModel.from_pretrained(clip_folder).text_model.half()
+    tokenizer = CLIPTokenizer.from_pretrained(config.work / "tokenizer")
+    text_encoder = _text_encoder(config).half()
     pipeline = make_pipeline(
         AutoencoderKL.from_pretrained(vae_folder).half(),
         text_encoder,

@@ -85,10 +85,14 @@ def train_unet(
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
 ) -> UNet2DConditionModel:
-    """Trains the denoiser; VAE and text encoder are frozen."""
+    """Trains the denoiser, anew or further than `config.start`; VAE and text encoder are frozen."""
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed)
-    unet = build_unet(config).to(device, memory_format=torch.channels_last)
+    if config.start is None:
+        unet = build_unet(config)
+    else:
+        unet = UNet2DConditionModel.from_pretrained(config.start / "unet")
+    unet.to(device, memory_format=torch.channels_last)
     for frozen in (vae, text_encoder):
         frozen.to(device=device).eval()  # type: ignore[call-arg]
     schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
