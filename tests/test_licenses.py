@@ -43,7 +43,10 @@ def test_base_and_subject_styles_share_nothing() -> None:
     assert {"lorelei", "adventurer"} <= set(SUBJECT_STYLES)
 
 
-def test_every_weight_and_picture_in_data_belongs_to_an_entry() -> None:
-    for path in (ROOT / "data").rglob("*"):
-        if path.suffix in WEIGHTS_AND_PICTURES:
-            assert path.relative_to(ROOT / "data").parts[0] in manifest(), path
+def test_every_weight_and_picture_belongs_to_an_entry() -> None:
+    tracked = [*(ROOT / "data").rglob("*"), *(ROOT / "book").rglob("*"), *ROOT.glob("*")]
+    found = [path for path in tracked if path.suffix in WEIGHTS_AND_PICTURES]
+    assert found
+    for path in found:
+        name = path.relative_to(ROOT)
+        assert name.parts[1] in manifest() or name.as_posix() in manifest(), name
