@@ -57,6 +57,11 @@ def test_older_tools_find_the_text_encoder_keys(folder: Path) -> None:
     assert all(key.startswith("text_model.") for key in keys)
 
 
+def test_no_part_says_where_it_lay_when_it_was_made(folder: Path) -> None:
+    for path in folder.rglob("config.json"):
+        assert not json.loads(path.read_text()).get("_name_or_path"), path
+
+
 def test_every_part_is_a_standard_class(folder: Path) -> None:
     index = json.loads((folder / "model_index.json").read_text())
     parts = {name: value[1] for name, value in index.items() if isinstance(value, list)}

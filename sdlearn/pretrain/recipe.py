@@ -158,11 +158,14 @@ def assemble(config: PretrainConfig) -> Path:
     )
     pipeline.save_pretrained(temporary)
     save_text_encoder(text_encoder, temporary / "text_encoder")
-    _open_in_float32(temporary / "text_encoder" / "config.json")
+    # stored as fp16, but transformers would also compute so, which no CPU can
+    _edit(temporary / "text_encoder" / "config.json", dtype="float32")
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(config.work / "tokenizer" / name, temporary / "tokenizer" / name)
     if _done(config, "judges").exists():
         _copy_judges(_done(config, "judges"), temporary / "judges")
+    for path in temporary.rglob("config.json"):
+        _edit(path, _name_or_path=None)  # where the part lay on this machine is nobody's business
     write_cards(config, temporary)
     shutil.rmtree(config.output, ignore_errors=True)
     config.output.parent.mkdir(parents=True, exist_ok=True)
@@ -170,10 +173,11 @@ def assemble(config: PretrainConfig) -> Path:
     return config.output
 
 
-def _open_in_float32(path: Path) -> None:
-    """Weights are stored as fp16, but transformers would also compute so, which no CPU can."""
-    settings = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
-    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def _edit(path: Path, **settings: str | None) -> None:
+    """Sets fields of a JSON file; None takes a field out."""
+    merged = json.loads(path.read_text(encoding="utf-8")) | settings
+    kept = {name: value for name, value in merged.items() if name not in settings or settings[name]}
+    path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _copy_judges(source: Path, target: Path) -> None:
