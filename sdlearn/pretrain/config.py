@@ -50,7 +50,7 @@ class PretrainConfig:
     caption_dropout: float = 0.1  # share of empty captions, as SD was trained
     japanese: float = 0.45  # share of Japanese captions
     snr_gamma: float = 5.0  # min-SNR weighting, arXiv:2303.09556
-    snr_floor: float = 0.1  # signal-to-noise ratio below which timesteps weigh as much as at it
+    snr_floor: float = 0.3  # signal-to-noise ratio below which timesteps weigh as much as at it
     ema_decay: float = 0.998  # a step, of the U-Net
 
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
