@@ -9,8 +9,7 @@
 #   PYTHON    the Python to build the environment with (3.10 to 3.13): make demo PYTHON=python3.12
 #   TORCH     the torch to install; it comes first and exactly, so that nothing else chooses it
 #   PIP_ARGS  options for pip. On Linux, pip's default torch brings CUDA libraries of several GB;
-#             for the small CPU build, give --index-url with the address of PyTorch's CPU builds,
-#             which PyTorch's "Get started" page shows.
+#             for the small CPU build, give the options that PyTorch's "Get started" page shows.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=

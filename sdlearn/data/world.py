@@ -6,7 +6,7 @@ Everything is a function of `(seed, index)`: the same in every process and on ev
 import random
 from collections.abc import Mapping
 
-from sdlearn.data.styles import BASE_STYLES, BaseStyle
+from sdlearn.data.styles import BASE_STYLES
 from sdlearn.data.vocabulary import (
     BACKGROUNDS,
     BODY_COLORS,
@@ -107,8 +107,3 @@ def avatar_options(attributes: Mapping[str, str], rng: random.Random) -> dict[st
         options[f"{style.skin}Color"] = [rng.choice(SKIN_TONES)]
     options["backgroundColor"] = [BACKGROUNDS[attributes["background"]].hex]
     return options | {"seed": "sdlearn", "idRandomization": False}
-
-
-def base_style(attributes: Mapping[str, str]) -> BaseStyle:
-    """The style object of these attributes."""
-    return BASE_STYLES[attributes["style"]]

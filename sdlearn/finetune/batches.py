@@ -9,7 +9,7 @@ as a whole one, and two processes see what one with twice the batch sees.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -41,15 +41,6 @@ def draw_batch(number: int, *, count: int, size: int, seed: int, row: int = 0) -
         generators=[_generator(seed, row, k) for k in samples],
         number=number,
         seed=seed,
-    )
-
-
-def join(first: Batch, second: Batch) -> Batch:
-    """Put two batches after each other; the indices keep their own meanings."""
-    return replace(
-        first,
-        indices=[*first.indices, *second.indices],
-        generators=[*first.generators, *second.generators],
     )
 
 

@@ -47,14 +47,11 @@ def pretrain(config: PretrainConfig) -> Path:
         "judges": _judges,
         "unet": _unet,
     }
-    kept = () if config.start is None else ("vae", "decoder", "clip", "judges")
-    for stage in config.stages:
-        if stage not in kept and not _done(config, stage).exists():
+    for stage in config.stages if config.start is None else ("unet",):
+        if not _done(config, stage).exists():
             make[stage](config, data)
-    parts = [_done(config, stage) for stage in ("vae", "text", "unet")]
-    if config.start is None:
-        parts[1] = _done(config, "clip")
-    if not all(part.exists() for part in parts):
+    text = "clip" if config.start is None else "text"
+    if not all(_done(config, part).exists() for part in ("vae", text, "unet")):
         return config.work
     return assemble(config)
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from sdlearn.data.cache import latents_from_moments
 from sdlearn.data.captions import caption
 from sdlearn.data.render import characters
 from sdlearn.diffusion import NoiseSchedule, diffusion_loss
@@ -48,27 +49,23 @@ def build_noise_scheduler() -> DDPMScheduler:
 
 
 @torch.no_grad()
-def cache_moments(
-    vae: AutoencoderKL, data: WorldDataset, config: PretrainConfig
-) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every picture's latents, `(N, 4, h, w)` float16 each.
+def cache_moments(vae: AutoencoderKL, data: WorldDataset, config: PretrainConfig) -> Tensor:
+    """Mean and log-variance of every picture's latents, `(N, 8, h, w)` float16.
 
     They are kept in the work folder, under a name that changes with the autoencoder's weights.
     """
     device, _ = device_and_dtype(config)
-    path = config.work / f"moments-{len(data)}-{_fingerprint(vae)}.safetensors"
+    path = config.work / f"latent-moments-{len(data)}-{_fingerprint(vae)}.safetensors"
     if not path.exists():
-        means, stds = [], []
+        parts = []
         for start in tqdm(range(0, len(data), 64), desc="encoding", unit=" x 64 pictures"):
             pixel_values = data.pixel_values(slice(start, start + 64)).to(device)
             posterior = vae.encode(pixel_values).latent_dist
-            means.append(posterior.mean.half().cpu().contiguous())
-            stds.append(posterior.std.half().cpu().contiguous())
+            parts.append(posterior.parameters.half().cpu().contiguous())
         temporary = path.with_suffix(".tmp")
-        save_file({"mean": torch.cat(means), "std": torch.cat(stds)}, temporary)
+        save_file({"moments": torch.cat(parts)}, temporary)
         os.replace(temporary, path)
-    moments = load_file(path)
-    return moments["mean"], moments["std"]
+    return load_file(path)["moments"]
 
 
 def _fingerprint(vae: AutoencoderKL) -> str:
@@ -96,13 +93,14 @@ def train_unet(
     for frozen in (vae, text_encoder):
         frozen.to(device=device).eval()  # type: ignore[call-arg]
     schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
-    mean, std = cache_moments(vae, data, config)
+    moments = cache_moments(vae, data, config)
+    latent_shape = (vae.config.latent_channels, *moments.shape[2:])
     scaling_factor = vae.config.scaling_factor
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         indices = data.batch(config.unet_batch, generator)
-        fresh = torch.randn(indices.numel(), *mean.shape[1:], generator=generator)
-        latents = (mean[indices].float() + std[indices].float() * fresh) * scaling_factor
+        fresh = torch.randn(len(indices), *latent_shape, generator=generator)
+        latents = latents_from_moments(moments[indices], fresh, scaling_factor)
         noise = torch.randn(latents.shape, generator=generator)
         timesteps = torch.randint(1000, (len(indices),), generator=generator)
         captions = data.captions(indices, config.japanese, generator)
