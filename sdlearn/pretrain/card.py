@@ -22,7 +22,7 @@ def write_cards(config: PretrainConfig, folder: Path) -> None:
         "hardware": hardware(config.device),
         "torch": torch.__version__,
         "settings": settings,
-        "stages": {path.parent.name: _summary(path) for path in _histories(config)},
+        "stages": _stages(config),
     }
     (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     refresh_card(folder)
@@ -32,6 +32,15 @@ def _commit() -> str:
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
+
+
+def _stages(config: PretrainConfig) -> dict[str, dict[str, float]]:
+    """What each stage did, with those of the model that this run went on from."""
+    here = {path.parent.name: _summary(path) for path in _histories(config)}
+    if config.start is None or not (config.start / FACTS).is_file():
+        return here
+    before = json.loads((config.start / FACTS).read_text(encoding="utf-8"))["stages"]
+    return {f"{name}, first run" if name in here else name: v for name, v in before.items()} | here
 
 
 def _histories(config: PretrainConfig) -> list[Path]:

@@ -14,7 +14,7 @@ class PretrainConfig:
 
     output: Path = Path("mini")  # the finished model folder
     work: Path = Path("pretrain-work")  # pictures, checkpoints, sample sheets, losses: resumable
-    start: Path | None = None  # a model folder whose U-Net is trained further, its parts kept
+    start: Path | None = None  # a model folder to train further from: only stage unet runs
     stages: tuple[Stage, ...] = STAGES  # which stages to run, in this order
     pictures: int = 24_000  # training pictures rendered once
     image_size: int = 64  # pixels; the VAE reduces it to latents of 16 x 16
@@ -47,11 +47,12 @@ class PretrainConfig:
     text_layers: int = 4
     merges: int = 600  # at most, of the tokenizer, for each language
 
+    train_text_encoder: bool = True  # with the U-Net; False: frozen after CLIP, as in SD
     caption_dropout: float = 0.1  # share of empty captions, as SD was trained
     japanese: float = 0.45  # share of Japanese captions
     snr_gamma: float = 5.0  # min-SNR weighting, arXiv:2303.09556
     snr_floor: float = 0.3  # signal-to-noise ratio below which timesteps weigh as much as at it
-    ema_decay: float = 0.998  # a step, of the U-Net
+    ema_decay: float = 0.998  # a step, of U-Net and text encoder
 
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere

@@ -50,16 +50,15 @@ def pretrain(config: PretrainConfig) -> Path:
     for stage in config.stages if config.start is None else ("unet",):
         if not _done(config, stage).exists():
             make[stage](config, data)
-    text = "clip" if config.start is None else "text"
-    if not all(_done(config, part).exists() for part in ("vae", text, "unet")):
+    if not all(_done(config, part).exists() for part in ("vae", "unet")):
         return config.work
     return assemble(config)
 
 
 def _take_parts(config: PretrainConfig, start: Path) -> None:
     """Puts the finished parts of a model where the stages would have left them."""
-    places = {"vae": "vae-done", "text_encoder": "text-done", "judges": "judges-done"}
-    for name, place in {**places, "tokenizer": "tokenizer"}.items():
+    places = {"vae": "vae-done", "judges": "judges-done", "tokenizer": "tokenizer"}
+    for name, place in places.items():
         if (start / name).is_dir() and not (config.work / place).exists():
             temporary = _fresh(config, name)
             shutil.copytree(start / name, temporary)
@@ -69,7 +68,7 @@ def _take_parts(config: PretrainConfig, start: Path) -> None:
 def _text_encoder(config: PretrainConfig) -> CLIPTextModel:
     """The text half of the CLIP that was trained, or the one of the model to go on from."""
     if config.start is not None:
-        return CLIPTextModel.from_pretrained(config.work / "text-done", dtype=torch.float32)
+        return CLIPTextModel.from_pretrained(config.start / "text_encoder", dtype=torch.float32)
     return CLIPModel.from_pretrained(_needed(config, "clip", by="unet")).text_model
 
 
@@ -134,7 +133,9 @@ def _unet(config: PretrainConfig, data: WorldDataset) -> None:
     vae = AutoencoderKL.from_pretrained(_needed(config, "vae", by="unet"))
     text_encoder = _text_encoder(config)
     tokenizer, temporary = tokenizer_of(config, data), _fresh(config, "unet")
-    train_unet(config, data, vae, text_encoder, tokenizer).save_pretrained(temporary)
+    unet = train_unet(config, data, vae, text_encoder, tokenizer)
+    unet.save_pretrained(temporary / "unet")
+    save_text_encoder(text_encoder, temporary / "text_encoder")
     _finish(config, "unet", temporary)
 
 
@@ -146,12 +147,13 @@ def assemble(config: PretrainConfig) -> Path:
     temporary = config.output.with_name(".mini-writing")
     shutil.rmtree(temporary, ignore_errors=True)
     tokenizer = CLIPTokenizer.from_pretrained(config.work / "tokenizer")
-    text_encoder = _text_encoder(config).half()
+    trained = _done(config, "unet")
+    text_encoder = CLIPTextModel.from_pretrained(trained / "text_encoder").half()
     pipeline = make_pipeline(
         AutoencoderKL.from_pretrained(vae_folder).half(),
         text_encoder,
         tokenizer,
-        UNet2DConditionModel.from_pretrained(_done(config, "unet")).half(),
+        UNet2DConditionModel.from_pretrained(trained / "unet").half(),
     )
     pipeline.save_pretrained(temporary)
     save_text_encoder(text_encoder, temporary / "text_encoder")

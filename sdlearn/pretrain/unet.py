@@ -1,4 +1,10 @@
-"""Stage 4: the U-Net, in the latents of stage 1, conditioned on the text encoder of stage 2."""
+"""Stage 4: the U-Net, in the latents of stage 1, conditioned on the text encoder of stage 2.
+
+CLIP's loss only ever asks for one vector a caption; the U-Net reads one for every token, and has to
+know which noun a colour belongs to. So the text encoder trains on here together with the U-Net, as
+in the text-to-image model that Stable Diffusion grew from (Rombach et al. 2021, arXiv:2112.10752,
+section 4.3.1); `train_text_encoder=False` freezes it as Stable Diffusion does.
+"""
 
 import hashlib
 import os
@@ -7,7 +13,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -82,7 +88,7 @@ def train_unet(
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
 ) -> UNet2DConditionModel:
-    """Trains the denoiser, anew or further than `config.start`; VAE and text encoder are frozen."""
+    """Trains the denoiser, anew or further than `config.start`, and the text encoder in place."""
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed)
     if config.start is None:
@@ -90,8 +96,8 @@ def train_unet(
     else:
         unet = UNet2DConditionModel.from_pretrained(config.start / "unet")
     unet.to(device, memory_format=torch.channels_last)
-    for frozen in (vae, text_encoder):
-        frozen.to(device=device).eval()  # type: ignore[call-arg]
+    vae.to(device=device).requires_grad_(False).eval()
+    text_encoder.to(device=device).requires_grad_(config.train_text_encoder)  # type: ignore[call-arg]
     schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
     moments = cache_moments(vae, data, config)
     latent_shape = (vae.config.latent_channels, *moments.shape[2:])
@@ -106,9 +112,8 @@ def train_unet(
         captions = data.captions(indices, config.japanese, generator)
         dropped = torch.rand(len(indices), generator=generator) < config.caption_dropout
         captions = ["" if drop else text for drop, text in zip(dropped, captions, strict=True)]
-        with torch.no_grad():
-            input_ids = tokenize(tokenizer, captions, full=True).to(device)
-            encoder_hidden_states = text_encoder(input_ids)[0]  # (B, L, D)
+        input_ids = tokenize(tokenizer, captions, full=True).to(device)
+        encoder_hidden_states = text_encoder(input_ids)[0]  # (B, L, D)
         noisy_latents = schedule.add_noise(latents, noise, timesteps)
         noisy_latents = noisy_latents.to(device, memory_format=torch.channels_last)
         model_pred = unet(noisy_latents, timesteps.to(device), encoder_hidden_states).sample
@@ -121,7 +126,7 @@ def train_unet(
     prompts = sheet_prompts(config.seed)
     training = Training(
         name="unet",
-        model=unet,
+        model=nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}),
         losses=losses,
         sheet=lambda path: draw_sheet(pipeline, prompts, path),
         learning_rate=config.unet_learning_rate,
