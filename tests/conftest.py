@@ -10,11 +10,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
+from stand_ins import write_small_sdxl
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sdlearn.data.folder import Picture
-from sdlearn.models import StableDiffusion, load, save_text_encoder
+from sdlearn.models import StableDiffusion, StableDiffusionXL, load, save_text_encoder
 from sdlearn.pretrain.config import PretrainConfig
 
 WORDS = ["a", "photo", "of", "person", "toy", "picture", "red", "blue", "background", "sks"]
@@ -186,3 +187,25 @@ def pictures() -> list[Picture]:
         )
         for colour, rgb in colours.items()
     ]
+
+
+@pytest.fixture(scope="session")
+def tiny_xl_folder(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
+    """A tiny SDXL; written once."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("xl") / "tiny"
+    return write_small_sdxl(folder, tiny_folder / "tokenizer", make_vae())
+
+
+@pytest.fixture(scope="session")
+def loaded_tiny_xl(tiny_xl_folder: Path) -> StableDiffusionXL:
+    """The loaded model that `tiny_xl` copies; never give it to anything that could change it."""
+    loaded = load(tiny_xl_folder, device="cpu")
+    assert isinstance(loaded, StableDiffusionXL)
+    return loaded
+
+
+@pytest.fixture
+def tiny_xl(loaded_tiny_xl: StableDiffusionXL) -> StableDiffusionXL:
+    """A fresh tiny SDXL."""
+    return copy.deepcopy(loaded_tiny_xl)

@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sdlearn.data.folder import to_pixel_values
+from sdlearn.models.conditioning import Conditioning, size_ids
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -23,6 +24,7 @@ class MomentCache:
     """VAE moments of pictures, on the model's device, and latents drawn from them.
 
     With `random_flip` the moments of the mirrored pictures are kept as well. `size` is pixels.
+    `time_ids` (N, 6) are the sizes that SDXL is told, for `Conditioning.with_sizes`.
     Raises ValueError for a size that does not fit the model, and where the VAE gives numbers that
     are not finite (SDXL's does in float16).
     """
@@ -37,6 +39,7 @@ class MomentCache:
         self.moments = torch.stack(
             [_encode(sd.vae, to_pixel_values(p.image, size), random_flip) for p in bar]
         )  # (N, 1 or 2, 2C, h, w)
+        self.time_ids = torch.stack([_size_ids(p.image.size, size) for p in pictures]).to(sd.device)
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -77,16 +80,24 @@ def latents_from_moments(
 
 
 class CaptionCache:
-    """States of a frozen text encoder, `encoder_hidden_states`, each different caption once."""
+    """What frozen text encoders make of captions, each different caption once."""
 
     def __init__(self, sd: StableDiffusion, captions: Iterable[str]) -> None:
         self.rows = {caption: i for i, caption in enumerate(dict.fromkeys(captions))}
         with torch.no_grad():
-            self.states = torch.cat([sd.encode_prompt([caption]) for caption in self.rows])
+            self.conditioning = Conditioning.cat([sd.condition([text]) for text in self.rows])
 
-    def __getitem__(self, captions: Sequence[str]) -> torch.Tensor:
-        """Return the states (B, L, D) of captions that were cached."""
-        return self.states[[self.rows[caption] for caption in captions]]
+    def __getitem__(self, captions: Sequence[str]) -> Conditioning:
+        """Return the conditioning, B rows, of captions that were cached."""
+        return self.conditioning[[self.rows[caption] for caption in captions]]
+
+
+def _size_ids(image_size: tuple[int, int], size: int) -> torch.Tensor:
+    """SDXL's sizes of a picture (width, height), cut around its centre by `to_pixel_values`."""
+    width, height = image_size
+    scale = size / min(width, height)
+    crop_top_left = (round(height * scale - size) // 2, round(width * scale - size) // 2)
+    return size_ids((height, width), crop_top_left, (size, size))
 
 
 def _encode(vae: Any, pixel_values: torch.Tensor, random_flip: bool) -> torch.Tensor:

@@ -50,7 +50,7 @@ class DreamBooth:
         self.own_class_pictures = own_class_pictures
         self.parts: dict[str, Any] = {"unet": copy.deepcopy(sd.unet)}
         if self.config.train_text_encoder:
-            self.parts["text_encoder"] = copy.deepcopy(sd.text_encoder)
+            self.parts |= copy.deepcopy(sd.text_encoders)
         for part in self.parts.values():
             part.float().requires_grad_(True)
         self.sd = replace(sd, **self.parts)
@@ -68,7 +68,7 @@ class DreamBooth:
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """One group a model, as a text encoder needs a lower learning rate."""
         own_rate = self.config.text_encoder_learning_rate or learning_rate / 5
-        rates = {"unet": learning_rate, "text_encoder": own_rate}
+        rates = dict.fromkeys(self.parts, own_rate) | {"unet": learning_rate}
         return [
             {"params": list(part.parameters()), "lr": rates[name]}
             for name, part in self.parts.items()
@@ -96,7 +96,7 @@ class DreamBooth:
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 
     def loss(
-        self, batch: Batch, unet: torch.nn.Module, text_encoder: torch.nn.Module | None = None
+        self, batch: Batch, unet: torch.nn.Module, **text_encoders: torch.nn.Module
     ) -> torch.Tensor:
         """Denoise subject and class in one forward pass, and add the two means.
 
@@ -111,10 +111,15 @@ class DreamBooth:
             other = batch.beside(count, self.config.class_batch_size or instances)
             indices += [self.first_class + i for i in other.indices]
             generators += other.generators
+        prompts = [self.prompts[i] for i in indices]
+        fresh = self.config.train_text_encoder
+        conditioning = (
+            self.sd.condition(prompts, **text_encoders) if fresh else self.captions[prompts]
+        )
         losses = denoising_losses(
             unet,
             self.moments.latents(indices, generators),
-            self._states([self.prompts[i] for i in indices], text_encoder),
+            conditioning.with_sizes(self.moments.time_ids[indices]),
             generators,
             schedule=self.schedule,
             snr_gamma=self.fit_config.snr_gamma,
@@ -129,16 +134,10 @@ class DreamBooth:
         folder = Path(path).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         self.sd.unet.save_pretrained(folder / "unet", safe_serialization=True)
-        if self.config.train_text_encoder:
-            save_text_encoder(self.sd.text_encoder, folder / "text_encoder")
+        for name in self.parts.keys() - {"unet"}:
+            save_text_encoder(self.parts[name], folder / name)
         write_record(folder, record(self, self.fit_config))
         return folder
-
-    def _states(self, prompts: list[str], text_encoder: torch.nn.Module | None) -> torch.Tensor:
-        """`encoder_hidden_states` (B, L, D), fresh where the text encoder trains."""
-        if text_encoder is None:
-            return self.captions[prompts]
-        return text_encoder(self.sd.tokenize(prompts).to(self.sd.device))[0]
 
     def _class_pictures(self, config: FitConfig, size: int) -> Sequence[Picture]:
         if self.own_class_pictures:

@@ -11,6 +11,7 @@ import torch
 
 from sdlearn import __version__
 from sdlearn.diffusion import diffusion_loss
+from sdlearn.models.conditioning import Conditioning
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -56,7 +57,7 @@ class Method(Protocol):
 def denoising_losses(
     unet: torch.nn.Module,
     latents: torch.Tensor,
-    encoder_hidden_states: torch.Tensor,
+    conditioning: Conditioning | torch.Tensor,
     generators: Sequence[torch.Generator],
     *,
     schedule: NoiseSchedule,
@@ -64,7 +65,8 @@ def denoising_losses(
 ) -> torch.Tensor:
     """Noise latents (B, C, h, w), predict, and compare: the weighted loss of each sample, (B,).
 
-    Timestep and noise of each sample come from its own generator; states are (B, L, D).
+    Timestep and noise of each sample come from its own generator. `conditioning` has B rows, or is
+    the states (B, L, D) alone where the model takes no more.
 
     Source: Rombach et al. 2021, arXiv:2112.10752, eq. 3.
     """
@@ -75,9 +77,10 @@ def denoising_losses(
     noise = noise.to(latents.device, non_blocking=True)
     noisy_latents = schedule.add_noise(latents, noise, timesteps)
     dtype = next(unet.parameters()).dtype
-    model_pred = unet(
-        noisy_latents.to(dtype), timesteps, encoder_hidden_states.to(dtype), return_dict=False
-    )[0]
+    if isinstance(conditioning, torch.Tensor):
+        conditioning = Conditioning(conditioning)
+    inputs = conditioning.to(dtype=dtype).unet_inputs()
+    model_pred = unet(noisy_latents.to(dtype), timesteps, **inputs, return_dict=False)[0]
     target = schedule.target(latents, noise, timesteps)
     return diffusion_loss(model_pred, target, schedule.loss_weights(timesteps, snr_gamma))
 

@@ -8,26 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdlearn.models.artefact import with_artefact
+    from sdlearn.models.conditioning import Conditioning, size_ids
     from sdlearn.models.loading import load
     from sdlearn.models.registry import SOURCES, ModelSource
     from sdlearn.models.stable_diffusion import StableDiffusion
+    from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
     from sdlearn.models.text_encoder import save_text_encoder
 
 __all__ = [
     "SOURCES",
+    "Conditioning",
     "ModelSource",
     "StableDiffusion",
+    "StableDiffusionXL",
     "load",
     "save_text_encoder",
+    "size_ids",
     "with_artefact",
 ]
 
 _FILE_OF = {
     "SOURCES": "registry",
+    "Conditioning": "conditioning",
     "ModelSource": "registry",
     "StableDiffusion": "stable_diffusion",
+    "StableDiffusionXL": "stable_diffusion_xl",
     "load": "loading",
     "save_text_encoder": "text_encoder",
+    "size_ids": "conditioning",
     "with_artefact": "artefact",
 }
 

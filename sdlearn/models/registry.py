@@ -47,7 +47,8 @@ SOURCES: dict[str, ModelSource] = {
             license="openrail++",
             repo="stabilityai/stable-diffusion-xl-base-1.0",
             revision="462165984030d82259a11f4367a4eed129e94a7b",
-            supported=False,
+            # diffusers' script for SDXL; the middle of the range that sd-scripts' guide gives
+            learning_rates={"textual-inversion": 2e-3, "dreambooth": 2e-6},
         ),
     )
 }

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
+from sdlearn.models.conditioning import Conditioning
+from sdlearn.models.dtypes import take_any_dtype
 from sdlearn.models.prompts import expand_prompt
 
 if TYPE_CHECKING:
@@ -51,7 +53,17 @@ class StableDiffusion:
     @property
     def models(self) -> tuple[Any, ...]:
         """The parts that have weights."""
-        return self.text_encoder, self.vae, self.unet
+        return *self.text_encoders.values(), self.vae, self.unet
+
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """The text encoders by name; SDXL has a second."""
+        return {"text_encoder": self.text_encoder}
+
+    @property
+    def tokenizers(self) -> dict[str, Any]:
+        """The tokenizer of each text encoder, by the text encoder's name."""
+        return {"text_encoder": self.tokenizer}
 
     def freeze(self) -> StableDiffusion:
         """Switch gradients and training mode off in every part, in place; returns itself."""
@@ -66,8 +78,9 @@ class StableDiffusion:
         for model in self.models:
             if device is not None:
                 model.to(device=device)
-            if dtype is not None and model.dtype != dtype:  # diffusers warns at every cast
-                model.to(dtype=dtype)
+            own = None if dtype is None else self._dtype_of(model, dtype)
+            if own is not None and model.dtype != own:  # diffusers warns at every cast
+                model.to(dtype=own)
         return self
 
     def check_size(self, size: int) -> None:
@@ -79,18 +92,25 @@ class StableDiffusion:
             )
 
     def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Encode prompts as `encoder_hidden_states` (B, L, D); what is over L tokens is cut off."""
-        return self.text_encoder(self.tokenize(prompts).to(self.text_encoder.device))[0]
+        """Encode prompts as `encoder_hidden_states` (B, L, D): all that SD 1 and 2 take."""
+        return self.condition(prompts).encoder_hidden_states
+
+    def condition(self, prompts: Sequence[str], **text_encoders: Any) -> Conditioning:
+        """Encode prompts as all that the U-Net takes; what is over L tokens is cut off.
+
+        `text_encoders`, by their names, run instead of the model's own: those that train.
+        """
+        return self.encode(self.tokenize(prompts).to(self.text_encoder.device), **text_encoders)
 
     def tokenize(self, prompts: Sequence[str]) -> torch.Tensor:
         """Turn prompts into `input_ids` (B, L), int64, padded to the text encoder's length."""
-        return self.tokenizer(
-            [expand_prompt(prompt, self.tokenizer) for prompt in prompts],
-            padding="max_length",
-            max_length=self.text_encoder.config.max_position_embeddings,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids
+        length = self.text_encoder.config.max_position_embeddings
+        return token_ids(self.tokenizer, prompts, length)
+
+    def encode(self, input_ids: torch.Tensor, **text_encoders: Any) -> Conditioning:
+        """Encode `input_ids`, as `tokenize` makes them; for `text_encoders` see `condition`."""
+        models = self.text_encoders | text_encoders
+        return Conditioning(models["text_encoder"](input_ids)[0])  # (B, L, D)
 
     def pipeline(self, scheduler: SchedulerMixin | None = None) -> StableDiffusionPipeline:
         """Make diffusers' own pipeline of these parts, which it shares, without copying them.
@@ -100,21 +120,23 @@ class StableDiffusion:
 
         Source: Lu et al. 2022, arXiv:2211.01095.
         """
-        if scheduler is None:
-            scheduler = DPMSolverMultistepScheduler.from_config(
-                self.noise_scheduler.config, timestep_spacing="linspace"
-            )
         pipeline = StableDiffusionPipeline(
             vae=self.vae,
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             unet=self.unet,
-            scheduler=scheduler,
+            scheduler=scheduler or self.sampler(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        return pipeline.to(self.device)
+        return self._ready(pipeline)
+
+    def sampler(self) -> SchedulerMixin:
+        """Make the sampler that pipelines draw with unless told otherwise."""
+        return DPMSolverMultistepScheduler.from_config(
+            self.noise_scheduler.config, timestep_spacing="linspace"
+        )
 
     def with_artefact(self, path: str | Path) -> StableDiffusion:
         """Return this model with something learned put in; see `sdlearn.models.with_artefact`."""
@@ -125,3 +147,23 @@ class StableDiffusion:
     def facts(self) -> dict[str, Any]:
         """Return what identifies the model in a file made from it."""
         return {"base_model": self.name, "image_size": self.image_size}
+
+    def _dtype_of(self, model: Any, dtype: torch.dtype) -> torch.dtype:
+        """The dtype that a part has where `dtype` is asked for."""
+        return dtype
+
+    def _ready(self, pipeline: Any) -> Any:
+        if len({model.dtype for model in self.models}) > 1:
+            take_any_dtype(self.unet, self.vae)
+        return pipeline.to(self.device)
+
+
+def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], length: int) -> torch.Tensor:
+    """Turn prompts into ids (B, length), int64, padded or cut off; learned tokens written out."""
+    return tokenizer(
+        [expand_prompt(prompt, tokenizer) for prompt in prompts],
+        padding="max_length",
+        max_length=length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
