@@ -30,6 +30,8 @@ class _Run(ABC):
 
     def run(self) -> None:
         """Check pictures and output, then load the model, train and save."""
+        from accelerate import PartialState
+
         from sdlearn.finetune import fit, run
         from sdlearn.models import load
 
@@ -37,7 +39,8 @@ class _Run(ABC):
         prepare_folder(self.output)
         method = self.make_method(load(self.model))
         run(fit(method, pictures, self.fit))
-        print(method.save(self.output))
+        if PartialState().is_main_process:  # of several processes one writes
+            print(method.save(self.output))
 
     @abstractmethod
     def make_method(self, sd: StableDiffusion) -> Method:

@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from sdlearn.data.png import prepare_folder
+
 UNFINISHED = ".unfinished-"
 
 
@@ -76,10 +78,7 @@ def prepare_output(output_dir: Path, resume: bool) -> Path | None:
     Raises ValueError for a folder with checkpoints where resuming was not asked for, and OSError
     where the folder cannot be written to.
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    probe = output_dir / f"{UNFINISHED}probe"
-    probe.mkdir(exist_ok=True)
-    probe.rmdir()
+    prepare_folder(output_dir)
     found = checkpoints(output_dir)
     if found and not resume:
         raise ValueError(

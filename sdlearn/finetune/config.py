@@ -36,6 +36,9 @@ class FitConfig:
     resolution: int | None = None  # pixels, height and width; None: the model's own
     random_flip: bool = False  # mirror half the pictures; off, as hair partings and text have sides
     mixed_precision: Precision = "no"  # of the forward pass; what trains stays float32
+    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them
+    use_8bit_adam: bool = False  # moments in 8 bits, by bitsandbytes; on CUDA GPUs only
+    allow_tf32: bool = False  # faster, coarser float32 products on Ampere GPUs and newer
     use_ema: bool = False  # average the weights over the steps, and end with the average
     ema_decay: float = 0.9999  # a step, reached over a ramp (diffusers)
     seed: int = 0  # of every random number of the run
@@ -43,11 +46,18 @@ class FitConfig:
     checkpointing_steps: int = 100  # optimizer steps; the last step is always kept
     checkpoints_total_limit: int | None = 2  # newest ones to keep; None: all
     logging_steps: int = 10  # optimizer steps between writes to the log
+    tensorboard: bool = False  # write the log for TensorBoard too, to output_dir/tensorboard
+    preview_prompts: tuple[str, ...] = ()  # drawn as it trains, to output_dir/previews
+    preview_steps: int = 100  # optimizer steps between previews; the last step is drawn too
+    preview_inference_steps: int = 20  # sampler steps of a preview
+    preview_guidance_scale: float = 5.0  # of the previews; 1 is none
     resume: bool = False  # go on from the newest checkpoint in output_dir
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
         _at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
+        _at_least(self, 1, "preview_steps", "preview_inference_steps")
+        _at_least(self, 0, "preview_guidance_scale")
         _at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
         for name in ("learning_rate", "snr_gamma", "adam_epsilon"):
             value = getattr(self, name)
@@ -60,6 +70,9 @@ class FitConfig:
                 )
         if self.resume and self.output_dir is None:
             raise ValueError("resume needs an output_dir: name the folder with the checkpoints")
+        for name in ("tensorboard", "preview_prompts"):
+            if getattr(self, name) and self.output_dir is None:
+                raise ValueError(f"{name} needs an output_dir: name the folder to write to")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,3 +128,38 @@ def _at_least(config: object, least: float, *names: str) -> None:
         value = getattr(config, name)
         if value is not None and value < least:
             raise ValueError(f"{name} is {value}: give at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagicConfig:
+    """How Imagic (Kawar et al. 2022, arXiv:2210.09276) should edit one picture.
+
+    Steps and learning rates of its two stages are here; those of `FitConfig` are not used.
+    """
+
+    target_prompt: str  # what the edited picture should show, in words
+    embedding_steps: int | None = None  # stage A; None: the model's, 1000 (paper); 0: leave it out
+    embedding_learning_rate: float | None = None  # None: the model's, 2e-3 (paper, for SD)
+    unet_steps: int | None = None  # stage B; None: the model's, 1500 (paper); 0: leave it out
+    unet_learning_rate: float | None = None  # None: the model's, 5e-7 (paper, for SD)
+    etas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # to draw
+    keep: float = 0.5  # share of the picture that a chosen eta keeps; see `choose_eta`
+    noise_seed: int = 0  # of the one noise that every eta is drawn from
+    num_inference_steps: int = 20  # of the sampler, a picture
+    guidance_scale: float = 5.0  # how strongly the embedding pulls; 1 is no guidance
+
+    def __post_init__(self) -> None:
+        if not self.target_prompt.strip():
+            raise ValueError("target_prompt is empty: say what the edited picture should show")
+        _at_least(self, 0, "embedding_steps", "unet_steps", "guidance_scale", "noise_seed")
+        _at_least(self, 1, "num_inference_steps")
+        if self.embedding_steps == 0 and self.unet_steps == 0:
+            raise ValueError("embedding_steps and unet_steps are both 0: nothing would be learnt")
+        for name in ("embedding_learning_rate", "unet_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not rate > 0:
+                raise ValueError(f"{name} is {rate}: give a number above 0")
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"keep is {self.keep}: give a share above 0, up to 1")
+        if not self.etas or self.etas[0] != 0 or list(self.etas) != sorted(set(self.etas)):
+            raise ValueError(f"the etas {list(self.etas)} do not rise from 0: give such as 0 0.5 1")

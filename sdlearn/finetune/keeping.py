@@ -2,59 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from sdlearn.finetune.checkpoint import prune, save_checkpoint
 from sdlearn.finetune.log import TrainLog
+from sdlearn.finetune.previews import draw_previews
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from sdlearn.data.folder import Picture
     from sdlearn.finetune.config import FitConfig
     from sdlearn.finetune.loop import TrainStep
+    from sdlearn.finetune.method import Method
     from sdlearn.finetune.state import TrainingState
 
 
 class Keeper:
-    """Writes log and checkpoints to `output_dir`, from the main process; nothing without one."""
+    """Writes log, checkpoints and previews to `output_dir`, from the main process.
+
+    Without an `output_dir` it writes nothing.
+    """
 
     def __init__(
-        self, config: FitConfig, settings: Mapping[str, Any], accelerator: Accelerator
+        self,
+        config: FitConfig,
+        settings: Mapping[str, Any],
+        accelerator: Accelerator,
+        method: Method,
     ) -> None:
         self.config = config
         self.settings = settings
         self.accelerator = accelerator
+        self.method = method
         self.log = TrainLog(None, 0)
 
     def open_log(self, step: int) -> None:
         """Go on with the log after a step."""
         if self.config.output_dir is not None and self.accelerator.is_main_process:
-            self.log = TrainLog(self.config.output_dir / "log.jsonl", step)
+            path = self.config.output_dir / "log.jsonl"
+            self.log = TrainLog(path, step, self.config.tensorboard)
 
     def keep(self, step: TrainStep, state: TrainingState, watch: LossWatch) -> None:
-        """Note a step, and write a checkpoint where one is due."""
+        """Note a step, and write a checkpoint and previews where they are due."""
         self.log.add(step)
         if step.step % self.config.logging_steps == 0:
             self.log.flush()
-        last = step.step == self.config.max_train_steps
-        due = last or step.step % self.config.checkpointing_steps == 0
-        if self.config.output_dir is None or not due:
+        if self.config.output_dir is None:
             return
-        watch.check_waiting()
-        self.log.flush()
-        if self.accelerator.is_main_process:
-            facts = {**state.facts(), "settings": self.settings}
-            save_checkpoint(self.config.output_dir, state.step, state.tensors(), facts)
-            prune(self.config.output_dir, self.config.checkpoints_total_limit)
-        self.accelerator.wait_for_everyone()
+        if self._is_due(step.step, self.config.checkpointing_steps):
+            watch.check_waiting()
+            self.log.flush()
+            self._write_checkpoint(self.config.output_dir, state)
+        if self.config.preview_prompts and self._is_due(step.step, self.config.preview_steps):
+            self._draw_previews(state)
 
     def close(self) -> None:
         """Write what the log still holds."""
-        self.log.flush()
+        self.log.close()
+
+    def _is_due(self, step: int, every: int) -> bool:
+        return step == self.config.max_train_steps or step % every == 0
+
+    def _write_checkpoint(self, output_dir: Path, state: TrainingState) -> None:
+        if self.accelerator.is_main_process:
+            facts = {**state.facts(), "settings": self.settings}
+            save_checkpoint(output_dir, state.step, state.tensors(), facts)
+            prune(output_dir, self.config.checkpoints_total_limit)
+        self.accelerator.wait_for_everyone()
+
+    def _draw_previews(self, state: TrainingState) -> None:
+        if self.accelerator.is_main_process:
+            with state.averaged(), self.accelerator.autocast():
+                draw_previews(self.method.sd, self.config, state.step)
+        self.accelerator.wait_for_everyone()
+
+
+class Losses(NamedTuple):
+    """A step's loss, scalars on the device."""
+
+    own: torch.Tensor  # of this process's pictures
+    mean: torch.Tensor  # over all processes, which so see the same and stop together
 
 
 class LossWatch:
@@ -64,29 +95,29 @@ class LossWatch:
     checkpoint is only written after asking.
     """
 
-    def __init__(self, pictures: Sequence[Picture], waits: bool) -> None:
-        self.pictures = pictures
+    def __init__(self, name: Callable[[int], str], waits: bool) -> None:
+        self.name = name  # what to call a picture, by its index
         self.waits = waits
-        self.waiting: tuple[int, torch.Tensor, list[int]] | None = None
+        self.waiting: tuple[int, Losses, list[int]] | None = None
 
-    def check(self, step: int, loss: torch.Tensor, indices: list[int]) -> None:
-        """Look at this step's loss, or on a GPU at the one before."""
+    def check(self, step: int, losses: Losses, indices: list[int]) -> None:
+        """Look at this step's losses, or on a GPU at those before."""
         if self.waits:
             self.check_waiting()
-        self.waiting = (step, loss, indices)
+        self.waiting = (step, losses, indices)
         if not self.waits:
             self.check_waiting()
 
     def check_waiting(self) -> None:
         """Raise FloatingPointError if the loss last seen is not finite."""
-        if self.waiting is None or torch.isfinite(self.waiting[1]):
+        if self.waiting is None or torch.isfinite(self.waiting[1].mean):
             self.waiting = None
             return
-        step, loss, indices = self.waiting
-        names = ", ".join(
-            str(self.pictures[i].path or f"picture {i}") for i in sorted(set(indices))
-        )
+        step, losses, indices = self.waiting
+        names = "of another process"
+        if not torch.isfinite(losses.own):
+            names = ", ".join(self.name(i) for i in sorted(set(indices)))
         raise FloatingPointError(
-            f"the loss of step {step} is {float(loss)} (pictures: {names}): lower the "
+            f"the loss of step {step} is {float(losses.mean)} (pictures: {names}): lower the "
             "learning_rate, or use float32 or bf16 instead of fp16; the last checkpoint is good"
         )

@@ -1,31 +1,48 @@
-"""The log of a run: one JSON object a line and step."""
+"""The log of a run: one JSON object a line and step, and the same for TensorBoard if asked for."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
+    from sdlearn.finetune.config import FitConfig
     from sdlearn.finetune.loop import TrainStep
+
+
+def check_log(config: FitConfig) -> None:
+    """Raise ValueError where TensorBoard is asked for and not there."""
+    if config.tensorboard and find_spec("tensorboard") is None:
+        raise ValueError(
+            "tensorboard needs the package of that name: install it with `pip install tensorboard`,"
+            " or leave tensorboard out"
+        )
 
 
 class TrainLog:
     """Collects steps and writes them now and then, since reading a loss waits for the device.
 
     On opening, what stands there beyond `step` (written after the last checkpoint, before a kill)
-    is dropped, so that no step appears twice.
+    is dropped, so that no step appears twice. With `tensorboard` the same goes to a folder of that
+    name beside `path`.
     """
 
-    def __init__(self, path: Path | None, step: int) -> None:
+    def __init__(self, path: Path | None, step: int, tensorboard: bool = False) -> None:
         self.path = path
         self.waiting: list[TrainStep] = []
+        self.writer: Any = None
         if path is not None and path.exists():
             _keep_until(path, step)
+        if path is not None and tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(path.parent / "tensorboard", purge_step=step + 1)
 
     def add(self, step: TrainStep) -> None:
         """Remember a step until the next `flush`."""
@@ -46,7 +63,20 @@ class TrainLog:
                     "seconds": round(step.seconds, 4),
                 }
                 file.write(json.dumps(line) + "\n")
+                self._write_scalars(line)
         self.waiting.clear()
+
+    def close(self) -> None:
+        """Write what waits, and let go of the files."""
+        self.flush()
+        if self.writer is not None:
+            self.writer.close()
+
+    def _write_scalars(self, line: dict[str, Any]) -> None:
+        if self.writer is None:
+            return
+        for name in ("loss", "learning_rate", "seconds"):
+            self.writer.add_scalar(name, line[name], line["step"])
 
 
 def read_losses(losses: Sequence[torch.Tensor]) -> list[float]:

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate import PartialState
 from tqdm.auto import tqdm
 
-from sdlearn.finetune.batches import Batch, draw_batch
+from sdlearn.finetune.accelerating import float32_products, make_accelerator
+from sdlearn.finetune.batches import Batch, Batches, Place, make_batches
 from sdlearn.finetune.checkpoint import check_same_run, load_checkpoint, prepare_output
 from sdlearn.finetune.config import FitConfig
-from sdlearn.finetune.keeping import Keeper, LossWatch
-from sdlearn.finetune.log import read_losses
-from sdlearn.finetune.state import TrainingState, make_accelerator, run_settings, start_state
+from sdlearn.finetune.keeping import Keeper, Losses, LossWatch
+from sdlearn.finetune.log import check_log, read_losses
+from sdlearn.finetune.optimizer import check_optimizer
+from sdlearn.finetune.state import TrainingState, run_settings, start_state
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -57,15 +60,17 @@ def fit(
         raise ValueError("there are no pictures to train on: give at least one")
     method.check(pictures, config)
     accelerator = make_accelerator(config)
+    check_optimizer(config, accelerator.device)
+    check_log(config)
     settings = run_settings(method, pictures, config)
     saved = None if config.output_dir is None else _find_saved(config, settings)
-    return _train(method, pictures, config, Keeper(config, settings, accelerator), saved)
+    return _train(method, pictures, config, Keeper(config, settings, accelerator, method), saved)
 
 
 def run(steps: Iterator[TrainStep]) -> list[float]:
-    """Drive `fit` with a progress bar, and return the loss of every step."""
+    """Drive `fit` with a progress bar (one, of several processes); return every step's loss."""
     losses: list[torch.Tensor] = []
-    with tqdm(desc="train", unit="step") as bar:
+    with tqdm(desc="train", unit="step", disable=not PartialState().is_main_process) as bar:
         for step in steps:
             losses.append(step.loss)
             if bar.total is None:
@@ -89,14 +94,16 @@ def _train(
     state = start_state(method, accelerator, config)
     if saved is not None:
         state.restore(*saved)
-    watch = LossWatch(pictures, waits=accelerator.device.type != "cpu")
     keeper.open_log(state.step)
     try:
         if state.step < config.max_train_steps:
             with accelerator.main_process_first():  # what it draws, the others read
                 method.prepare(pictures, config)
+            place = Place(process=accelerator.process_index, processes=accelerator.num_processes)
+            batches = make_batches(method, pictures, config, place)
+            watch = LossWatch(batches.name, waits=accelerator.device.type != "cpu")
         while state.step < config.max_train_steps:
-            step = _update(method, len(pictures), config, state, watch)
+            step = _update(method, batches, config, state, watch)
             keeper.keep(step, state, watch)
             yield step
     finally:
@@ -105,21 +112,22 @@ def _train(
 
 
 def _update(
-    method: Method, count: int, config: FitConfig, state: TrainingState, watch: LossWatch
+    method: Method, batches: Batches, config: FitConfig, state: TrainingState, watch: LossWatch
 ) -> TrainStep:
     """Do one optimizer step."""
     started = time.perf_counter()
     accelerator = state.accelerator
     for model in state.models.values():
         model.train()
-    loss, indices = _backward(method, count, config, state)
-    watch.check(state.step + 1, loss, indices)
+    own_loss, indices = _backward(method, batches, config, state)
+    loss = own_loss
+    if accelerator.num_processes > 1:
+        loss = accelerator.reduce(own_loss, reduction="mean")
+    watch.check(state.step + 1, Losses(own_loss, loss), indices)
     learning_rate = state.lr_scheduler.get_last_lr()[0]
     _step_optimizer(state, config)
     for model in state.models.values():
         model.eval()
-    if accelerator.num_processes > 1:
-        loss = accelerator.reduce(loss, reduction="mean")
     samples = config.train_batch_size * config.gradient_accumulation_steps
     return TrainStep(
         step=state.step,
@@ -127,20 +135,21 @@ def _update(
         loss=loss,
         learning_rate=learning_rate,
         seconds=time.perf_counter() - started,
-        epoch=state.step * samples * accelerator.num_processes / count,
+        epoch=batches.epoch(state.step * samples * accelerator.num_processes),
     )
 
 
 def _backward(
-    method: Method, count: int, config: FitConfig, state: TrainingState
+    method: Method, batches: Batches, config: FitConfig, state: TrainingState
 ) -> tuple[torch.Tensor, list[int]]:
     """Accumulate the step's gradients; return its loss and the indices of its pictures."""
     accelerator, parts = state.accelerator, config.gradient_accumulation_steps
     losses: list[torch.Tensor] = []
     indices: list[int] = []
-    with _seeded(config.seed, state.step, accelerator):
+    products = float32_products(config.allow_tf32, accelerator.device)
+    with _seeded(config.seed, state.step, accelerator), products:
         for part in range(parts):
-            batch = _batch(state, count, config, part)
+            batch = _batch(state, batches, config, part)
             with ExitStack() as stack:
                 for model in state.models.values() if part + 1 < parts else ():
                     stack.enter_context(accelerator.no_sync(model))
@@ -162,11 +171,11 @@ def _seeded(seed: int, step: int, accelerator: Accelerator) -> Iterator[None]:
         yield
 
 
-def _batch(state: TrainingState, count: int, config: FitConfig, part: int) -> Batch:
+def _batch(state: TrainingState, batches: Batches, config: FitConfig, part: int) -> Batch:
     accelerator = state.accelerator
     number = state.step * config.gradient_accumulation_steps + part
     number = number * accelerator.num_processes + accelerator.process_index
-    return draw_batch(number, count=count, size=config.train_batch_size, seed=config.seed)
+    return batches.batch(number)
 
 
 def _step_optimizer(state: TrainingState, config: FitConfig) -> None:

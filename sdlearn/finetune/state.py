@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
+from sdlearn.finetune.accelerating import recomputed
+from sdlearn.finetune.optimizer import make_optimizer
+
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from sdlearn.data.folder import Picture
     from sdlearn.finetune.config import FitConfig
     from sdlearn.finetune.method import Method
 
 # fields that may change between a run and its resumption: they do not alter what a step does
 FREE_FIELDS = {"max_train_steps", "checkpointing_steps", "checkpoints_total_limit"}
-FREE_FIELDS |= {"logging_steps", "resume", "output_dir"}
+FREE_FIELDS |= {"logging_steps", "resume", "output_dir", "tensorboard", "gradient_checkpointing"}
+FREE_FIELDS |= {f"preview_{name}" for name in ("prompts", "steps")}
+FREE_FIELDS |= {f"preview_{name}" for name in ("inference_steps", "guidance_scale")}
 
 
 @dataclass(kw_only=True)
@@ -35,14 +41,14 @@ class TrainingState:
     lr_scheduler: Any
     ema: EMAModel | None
     step: int = 0  # optimizer steps done
+    undo: ExitStack = field(default_factory=ExitStack)  # what the run changed and gives back
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return all tensors of the state by name."""
         tensors: dict[str, torch.Tensor] = {
             f"weights/{name}": value for name, value in self.parameters.items()
         }
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": value for key, value in moments.items()}
+        tensors |= {key: value for key, value in self._moments().items() if torch.is_tensor(value)}
         if self.ema is not None:
             shadows = zip(self.parameters, self.ema.shadow_params, strict=True)
             tensors |= {f"ema/{name}": value for name, value in shadows}
@@ -53,6 +59,9 @@ class TrainingState:
         scaler = self.accelerator.scaler
         return {
             "param_groups": self.optimizer.state_dict()["param_groups"],
+            "optimizer": {  # bitsandbytes counts its steps in plain numbers
+                key: value for key, value in self._moments().items() if not torch.is_tensor(value)
+            },
             "lr_scheduler": self.lr_scheduler.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "ema_steps": None if self.ema is None else self.ema.optimization_step,
@@ -68,11 +77,11 @@ class TrainingState:
                 for name, shadow in zip(self.parameters, self.ema.shadow_params, strict=True):
                     shadow.copy_(tensors[f"ema/{name}"])
                 self.ema.optimization_step = facts["ema_steps"]
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name in (name for name in tensors if name.startswith("optimizer/")):
+        moments: dict[int, dict[str, Any]] = {}
+        saved = {key: value for key, value in tensors.items() if key.startswith("optimizer/")}
+        for name, value in (saved | facts["optimizer"]).items():
             _, index, key = name.split("/")
-            value = _laid_out_like(weights[int(index)], tensors[name])
-            moments.setdefault(int(index), {})[key] = value
+            moments.setdefault(int(index), {})[key] = _laid_out_like(weights[int(index)], value)
         groups = facts["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.lr_scheduler.load_state_dict(facts["lr_scheduler"])
@@ -86,6 +95,28 @@ class TrainingState:
             self.ema.copy_to(self.parameters.values())
         for model in self.models.values():
             self.accelerator.unwrap_model(model, keep_fp32_wrapper=False).eval()
+        self.undo.close()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the moving average in place for a while, and the weights back as they were."""
+        if self.ema is None:
+            yield
+            return
+        self.ema.store(self.parameters.values())
+        self.ema.copy_to(self.parameters.values())
+        try:
+            yield
+        finally:
+            self.ema.restore(self.parameters.values())
+
+    def _moments(self) -> dict[str, Any]:
+        """What the optimizer keeps of each parameter, named optimizer/INDEX/KEY."""
+        return {
+            f"optimizer/{index}/{key}": value
+            for index, parameter in enumerate(self.parameters.values())
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+        }
 
 
 def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> TrainingState:
@@ -102,22 +133,19 @@ def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> 
         if parameter.dtype != torch.float32:
             raise TypeError(f"{name} trains in {parameter.dtype}: make it float32")
         parameter.grad = None  # a run that was stopped may have left one
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        eps=config.adam_epsilon,
-        weight_decay=config.adam_weight_decay,
-        fused=accelerator.device.type in ("cpu", "cuda"),
-    )
+    optimizer = make_optimizer(groups, learning_rate, config, accelerator)
     lr_scheduler = get_scheduler(
         config.lr_scheduler,
         optimizer,
         num_warmup_steps=config.lr_warmup_steps,
         num_training_steps=config.max_train_steps,
     )
+    undo = ExitStack()
+    if config.gradient_checkpointing:
+        undo.enter_context(recomputed([method.sd.unet, *modules.values()]))
     return TrainingState(
         accelerator=accelerator,
+        undo=undo,
         models={name: accelerator.prepare(module) for name, module in modules.items()},
         parameters=parameters,
         optimizer=accelerator.prepare(optimizer),
@@ -126,19 +154,6 @@ def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> 
         if config.use_ema
         else None,
     )
-
-
-def make_accelerator(config: FitConfig) -> Accelerator:
-    """Make the Accelerator of a run; raises ValueError for float16 on a CPU."""
-    state = AcceleratorState._shared_state
-    if state and state.get("_mixed_precision") != config.mixed_precision:
-        # accelerate keeps the precision of a process's first run for good, and a notebook trains
-        # more than once; there is no public way to let go of it
-        AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    if accelerator.device.type == "cpu" and config.mixed_precision == "fp16":
-        raise ValueError('mixed_precision "fp16" does not work on a CPU: take "no" or "bf16"')
-    return accelerator
 
 
 def choose_learning_rate(method: Method, config: FitConfig) -> float:
@@ -168,8 +183,8 @@ def run_settings(method: Method, pictures: Sequence[Picture], config: FitConfig)
     }
 
 
-def _laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def _laid_out_like(parameter: torch.Tensor, value: Any) -> Any:
     """A copy with the parameter's strides: the fused optimizer walks through memory as it lies."""
-    if value.shape != parameter.shape:
+    if not torch.is_tensor(value) or value.shape != parameter.shape:
         return value  # the step count
-    return torch.empty_like(parameter).copy_(value)
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,70 @@
+"""Devices, precision and processes by accelerate, and what saves memory on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
+
+if TYPE_CHECKING:
+    from sdlearn.finetune.config import FitConfig
+
+CHECKPOINTING = (  # methods that start and stop it: diffusers, transformers, older transformers
+    ("enable_gradient_checkpointing", "disable_gradient_checkpointing"),
+    ("activation_checkpointing_enable", "activation_checkpointing_disable"),
+    ("gradient_checkpointing_enable", "gradient_checkpointing_disable"),
+)
+
+
+@contextmanager
+def recomputed(modules: Iterable[Any]) -> Iterator[None]:
+    """Keep few activations of diffusers' and transformers' models: the rest is computed again.
+
+    Models that do so already stay as they are; the others are put back at the end.
+    """
+    with ExitStack() as undo:
+        for module in modules:
+            if any(getattr(part, "gradient_checkpointing", False) for part in module.modules()):
+                continue
+            for start, stop in CHECKPOINTING:
+                if hasattr(module, start):
+                    getattr(module, start)()
+                    undo.callback(getattr(module, stop))
+                    break
+        yield
+
+
+@contextmanager
+def float32_products(allow_tf32: bool, device: torch.device) -> Iterator[None]:
+    """Let a GPU multiply float32 matrices in TF32 for a while."""
+    if not allow_tf32 or device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def make_accelerator(config: FitConfig) -> Accelerator:
+    """Make the Accelerator of a run; raises ValueError for float16 on a CPU."""
+    state = AcceleratorState._shared_state
+    if state and state.get("_mixed_precision") != config.mixed_precision:
+        # accelerate keeps the precision of a process's first run for good, and a notebook trains
+        # more than once; there is no public way to let go of it
+        AcceleratorState._reset_state()
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        # the loop accumulates by itself, whatever number `accelerate launch` was given
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    if accelerator.device.type == "cpu" and config.mixed_precision == "fp16":
+        raise ValueError('mixed_precision "fp16" does not work on a CPU: take "no" or "bf16"')
+    return accelerator
