@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -45,9 +44,3 @@ def initial_row(tokenizer: Any, table: torch.Tensor, word: str | None) -> torch.
             "one, such as person, or none"
         )
     return table[ids].float()
-
-
-def copy_sharing_weights(model: torch.nn.Module) -> Any:
-    """Return a second model of the very same weights, whose parts can be exchanged."""
-    weights = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(weight): weight for weight in weights})

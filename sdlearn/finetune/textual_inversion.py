@@ -18,10 +18,11 @@ from sdlearn.data.cache import MomentCache
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.config import FitConfig, TextualInversionConfig
 from sdlearn.finetune.method import denoising_losses, record, training_size
-from sdlearn.finetune.new_rows import NewRows, copy_sharing_weights, initial_row
+from sdlearn.finetune.new_rows import NewRows, initial_row
 from sdlearn.finetune.templates import fill
 from sdlearn.models.artefact import row_tokens, write_learned_embeds
 from sdlearn.models.prompts import check_new_token
+from sdlearn.models.sharing import copy_sharing_weights
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
