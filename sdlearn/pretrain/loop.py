@@ -32,6 +32,7 @@ class Training:
     losses: LossOf  # (step, generator) -> named losses; "loss" is minimised
     sheet: Callable[[Path], None] | None = None  # writes a sample sheet to a path
     learning_rate: float = 1e-3
+    factors: dict[str, float] = field(default_factory=dict)  # on it, by the model's child module
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     ema_decay: float | None = None
@@ -98,9 +99,10 @@ class _Run:
         self.device, self.dtype = device_and_dtype(config)
         self.folder = config.work / training.name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.parameters = [p for p in training.model.parameters() if p.requires_grad]
+        groups = _parameter_groups(training)
+        self.parameters = [p for group in groups for p in group["params"]]
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            groups,
             lr=training.learning_rate,
             betas=training.betas,
             weight_decay=training.weight_decay,
@@ -125,7 +127,8 @@ class _Run:
 
     def step(self, progress: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.training.learning_rate * learning_rate_at(progress)
+            peak = self.training.learning_rate * group["factor"]
+            group["lr"] = peak * learning_rate_at(progress)
         generator = step_generator(self.config, self.training.name, self.steps_done)
         enabled = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled):
@@ -220,6 +223,18 @@ class _Run:
         if self.ema is not None:
             self.ema.copy_to(self.parameters)
         self.training.model.eval()
+
+
+def _parameter_groups(training: Training) -> list[dict]:
+    """What trains, one group for each child module that has a factor, one for the rest."""
+    groups: dict[str, dict] = {}
+    for name, parameter in training.model.named_parameters():
+        if parameter.requires_grad:
+            child = name.partition(".")[0]
+            child = child if child in training.factors else ""
+            group = {"params": [], "factor": training.factors.get(child, 1.0)}
+            groups.setdefault(child, group)["params"].append(parameter)
+    return list(groups.values())
 
 
 def _facts(path: Path) -> dict:
