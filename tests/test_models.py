@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
 from sdlearn.models import load, save_text_encoder
-from sdlearn.models.artefact import with_token_rows, write_learned_embeds
+from sdlearn.models.learned_embeds import with_token_rows, write_learned_embeds
 from sdlearn.models.prompts import expand_prompt
 
 
@@ -114,7 +114,7 @@ def test_a_token_of_several_vectors_is_written_out_once(tiny):
 def test_a_textual_inversion_file_from_elsewhere_loads_and_changes_nothing_else(tiny, tmp_path):
     before = copy.deepcopy(tiny.text_encoder.state_dict())
     rows = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
-    path = write_learned_embeds(tmp_path / "cat.safetensors", "<cat>", rows, {})
+    path = write_learned_embeds(tmp_path / "cat.safetensors", "<cat>", [rows], {})
     ours = tiny.with_artefact(path)
     plain = copy.deepcopy(tiny).pipeline()
     plain.load_textual_inversion(str(path))
@@ -131,7 +131,7 @@ def test_an_artefact_that_does_not_fit_is_refused(tiny, tmp_path):
         tiny.with_artefact(tmp_path / "missing")
     with pytest.raises(ValueError, match="training run saved"):
         tiny.with_artefact(tmp_path)
-    wide = write_learned_embeds(tmp_path / "wide.safetensors", "<cat>", torch.zeros(1, 99), {})
+    wide = write_learned_embeds(tmp_path / "wide.safetensors", "<cat>", [torch.zeros(1, 99)], {})
     with pytest.raises(ValueError, match="width 99"):
         tiny.with_artefact(wide)
     (tmp_path / "cat.pt").write_bytes(b"")

@@ -80,12 +80,14 @@ class TextualInversionConfig:
     """What Textual Inversion (Gal et al. 2022, arXiv:2208.01618) should learn."""
 
     placeholder_token: str = "<my-character>"  # the new word; must not be in the vocabulary
-    initializer_token: str | None = "person"  # a known word to start at; None: the mean of all
+    initializer_token: str | None = "person"  # known words to start at; None: the mean of all
     num_vectors: int = 1  # rows of the new word; the paper finds 1 the most editable
+    embedding_reg_weight: float = 0.0  # of each row's squared distance from its start; 0: free
     templates: tuple[str, ...] = OBJECT_TEMPLATES  # see `caption`; {} is the placeholder
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "num_vectors")
+        _at_least(self, 0, "embedding_reg_weight")
         if not self.templates:
             raise ValueError("templates is empty: give at least one, such as 'a photo of a {}'")
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from sdlearn.models.prompts import expand_prompt
+
 
 class NewRows(torch.nn.Module):
     """A token embedding whose first rows are frozen and shared, and whose last rows train.
@@ -29,18 +31,21 @@ class NewRows(torch.nn.Module):
         return torch.where(is_new.unsqueeze(-1), new, old)
 
 
-def initial_row(tokenizer: Any, table: torch.Tensor, word: str | None) -> torch.Tensor:
-    """Return the row of a known word, or the mean of all where `word` is None: (1, D).
+def initial_rows(
+    tokenizer: Any, table: torch.Tensor, words: str | None, num_vectors: int
+) -> torch.Tensor:
+    """Return the rows of the tokens of known words in turn: (num_vectors, D), float32.
 
-    Raises ValueError for a word of several tokens, naming them.
+    They begin anew where there are fewer tokens than vectors. The mean of the whole vocabulary is
+    taken where `words` is None. Raises ValueError for more tokens than vectors, naming them.
     """
-    if word is None:
-        return table.float().mean(dim=0, keepdim=True)
-    ids = tokenizer.encode(word, add_special_tokens=False)
-    if len(ids) != 1:
-        pieces = " + ".join(tokenizer.tokenize(word)) or "nothing"
+    if words is None:
+        return table.float().mean(dim=0, keepdim=True).repeat(num_vectors, 1)
+    ids = tokenizer.encode(expand_prompt(words, tokenizer), add_special_tokens=False)
+    if not 0 < len(ids) <= num_vectors:
+        pieces = " + ".join(tokenizer.convert_ids_to_tokens(ids)) or "nothing"
         raise ValueError(
-            f'the initializer_token "{word}" is {len(ids)} tokens ({pieces}): give a word that is '
-            "one, such as person, or none"
+            f'the initializer_token "{words}" is {len(ids)} tokens ({pieces}) and num_vectors is '
+            f"{num_vectors}: give as many vectors, or a word that is one token, such as person"
         )
-    return table[ids].float()
+    return table[[ids[i % len(ids)] for i in range(num_vectors)]].float()

@@ -1,11 +1,10 @@
-"""Textual Inversion: teach the text encoder one new word, and change nothing else.
+"""Textual Inversion: teach the text encoder one new word, SDXL both of its two, and nothing else.
 
 Source: Gal et al. 2022, arXiv:2208.01618, section 4.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,10 +17,9 @@ from sdlearn.data.cache import MomentCache
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.config import FitConfig, TextualInversionConfig
 from sdlearn.finetune.method import denoising_losses, record, training_size
-from sdlearn.finetune.new_rows import NewRows, initial_row
+from sdlearn.finetune.new_rows import NewRows, initial_rows
 from sdlearn.finetune.templates import fill
-from sdlearn.models.artefact import row_tokens, write_learned_embeds
-from sdlearn.models.prompts import check_new_token
+from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
 from sdlearn.models.sharing import copy_sharing_weights
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ class TextualInversion:
 
     Settings are those of `TextualInversionConfig`. Where a template gives a picture's own caption
     ("{text}") and that does not hold the placeholder, it takes the place of `initializer_token`.
-    Raises ValueError for a placeholder that is known and an initializer that is not one token.
+    Raises ValueError for a known placeholder, and an initializer of more tokens than vectors.
     """
 
     name = "textual-inversion"
@@ -46,25 +44,29 @@ class TextualInversion:
     ) -> None:
         self.config = replace(config or TextualInversionConfig(), **settings)
         token, n = self.config.placeholder_token, self.config.num_vectors
-        check_new_token(token, sd.tokenizer)
-        tokenizer = copy.deepcopy(sd.tokenizer)
-        tokenizer.add_tokens(row_tokens(token, n))
-        first_id: Any = tokenizer.convert_tokens_to_ids(token)
-        text_encoder = copy_sharing_weights(sd.text_encoder)
-        table: Any = sd.text_encoder.get_input_embeddings()
-        start = initial_row(sd.tokenizer, table.weight, self.config.initializer_token)
-        self.new_rows = NewRows(table.weight, start.repeat(n, 1), first_id)
-        text_encoder.set_input_embeddings(self.new_rows)
-        self.sd = replace(sd.freeze(), tokenizer=tokenizer, text_encoder=text_encoder)
+        parts: dict[str, Any] = {}
+        self.new_rows: list[NewRows] = []  # of each text encoder
+        for name, encoder_name in zip(sd.tokenizers, sd.text_encoders, strict=True):
+            old, text_encoder = sd.tokenizers[name], sd.text_encoders[encoder_name]
+            parts[name] = with_new_token(old, token, n)
+            table = text_encoder.get_input_embeddings().weight
+            start = initial_rows(old, table, self.config.initializer_token, n)
+            rows = NewRows(table, start, parts[name].convert_tokens_to_ids(token))
+            parts[encoder_name] = copy_sharing_weights(text_encoder)
+            parts[encoder_name].set_input_embeddings(rows)
+            self.new_rows.append(rows)
+        self.start = [rows.rows.detach().clone() for rows in self.new_rows]
+        self.sd = replace(sd.freeze(), **parts)
         self.fit_config: FitConfig | None = None
 
     def trained(self) -> dict[str, torch.nn.Module]:
-        """The text encoder runs in the loss; only the new rows in it train."""
-        return {"text_encoder": self.sd.text_encoder}
+        """The text encoders run in the loss; only the new rows in them train."""
+        return self.sd.text_encoders
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """The new rows, without weight decay, which would pull them towards zero."""
-        return [{"params": [self.new_rows.rows], "lr": learning_rate, "weight_decay": 0.0}]
+        rows = [new.rows for new in self.new_rows]
+        return [{"params": rows, "lr": learning_rate, "weight_decay": 0.0}]
 
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a caption without a place for the word, or a size that is wrong."""
@@ -79,31 +81,40 @@ class TextualInversion:
         size = training_size(self.sd, config)
         self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
         captions = [self._captions(picture) for picture in pictures]
-        self.input_ids = [self.sd.tokenize(c).to(device) for c in captions]  # N x (templates, L)
+        self.input_ids = [self.sd.tokenize(c).to(device) for c in captions]  # N x (templates, ...)
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(device)
 
-    def loss(self, batch: Batch, text_encoder: torch.nn.Module) -> torch.Tensor:
-        """Denoise the pictures under sentences that hold the word.
+    def loss(self, batch: Batch, **text_encoders: torch.nn.Module) -> torch.Tensor:
+        """Denoise the pictures under sentences that hold the word, not too far from where it began.
 
-        Source: Gal et al. 2022, arXiv:2208.01618, eq. 2.
+        Source: Gal et al. 2022, arXiv:2208.01618, eq. 2; section 5 for the pull.
         """
         latents = self.moments.latents(batch.indices, batch.generators)
         chosen = [
             self.input_ids[i][torch.randint(len(self.config.templates), (), generator=g)]
             for i, g in zip(batch.indices, batch.generators, strict=True)
         ]
-        encoder_hidden_states = text_encoder(torch.stack(chosen))[0]  # (B, L, D)
-        return denoising_losses(
+        conditioning = self.sd.encode(torch.stack(chosen), **text_encoders)
+        loss = denoising_losses(
             self.sd.unet,
             latents,
-            encoder_hidden_states,
+            conditioning.with_sizes(self.moments.time_ids[list(batch.indices)]),
             batch.generators,
             schedule=self.schedule,
             snr_gamma=self.fit_config.snr_gamma if self.fit_config else None,
         ).mean()
+        return loss + self._pull() if self.config.embedding_reg_weight else loss
+
+    def _pull(self) -> torch.Tensor:
+        """The weighted mean over the rows of their squared distance from where they began."""
+        distances = [
+            (new.rows - start.to(new.rows.device)).square().sum(dim=1)
+            for new, start in zip(self.new_rows, self.start, strict=True)
+        ]
+        return self.config.embedding_reg_weight * torch.cat(distances).mean()
 
     def save(self, path: str | Path) -> Path:
-        """Write the rows as diffusers' one-key file, and return its path.
+        """Write the rows as diffusers' one-key file, SDXL's as two keys, and return its path.
 
         `path` is a `.safetensors` file or a folder; in a folder the file is named by the word
         without its brackets, as other programs call a word by its file's name.
@@ -113,7 +124,8 @@ class TextualInversion:
             word = re.sub(r"[^\w-]+", "", self.config.placeholder_token) or "learned_embeds"
             path = path / f"{word}.safetensors"
         facts = record(self, self.fit_config)
-        return write_learned_embeds(path, self.config.placeholder_token, self.new_rows.rows, facts)
+        rows = [new.rows for new in self.new_rows]
+        return write_learned_embeds(path, self.config.placeholder_token, rows, facts)
 
     def _captions(self, picture: Picture) -> list[str]:
         """Every template's sentence for a picture, with the placeholder in each."""

@@ -1,13 +1,12 @@
 """What a fine-tuning method leaves behind, put back into a model.
 
-Two kinds are known: a Textual Inversion file (one `.safetensors` with one key, the token, or a
-folder that holds just that) and a folder with `unet/` and perhaps `text_encoder/` in diffusers'
-format (DreamBooth). Both also load in diffusers' own loaders.
+Two kinds are known: a Textual Inversion file (see `sdlearn.models.learned_embeds`, or a folder that
+holds just that) and a folder with `unet/` and perhaps text encoders in diffusers' format
+(DreamBooth). Both also load in diffusers' own loaders.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors import safe_open
-from safetensors.torch import save_file
-from transformers import CLIPTextModel
 
-from sdlearn.models.prompts import check_new_token
+from sdlearn.models.learned_embeds import read_learned_embeds, with_token_rows
+from sdlearn.models.text_encoder import load_text_encoder
 
 if TYPE_CHECKING:
     from sdlearn.models.stable_diffusion import StableDiffusion
@@ -37,71 +34,10 @@ def with_artefact(sd: StableDiffusion, path: str | Path) -> StableDiffusion:
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"there is no artefact {path}: check its name")
-    if (path / "unet").is_dir() or (path / "text_encoder").is_dir():
+    if any((path / name).is_dir() for name in ("unet", *sd.text_encoders)):
         return _with_parts(sd, path)
     token, rows = read_learned_embeds(_embeds_file(path))
-    return with_token_rows(sd, token, rows)
-
-
-def with_token_rows(sd: StableDiffusion, token: str, rows: torch.Tensor) -> StableDiffusion:
-    """Return a model whose vocabulary has one more token, of n vectors: `rows` (n, D).
-
-    Raises ValueError for a token that is known already, or rows of another width.
-    """
-    check_new_token(token, sd.tokenizer)
-    width = sd.text_encoder.config.hidden_size
-    if rows.shape[-1] != width:
-        raise ValueError(
-            f'the token "{token}" was learned at width {rows.shape[-1]} and this text encoder has '
-            f"{width}: use the model it was learned on"
-        )
-    tokenizer = copy.deepcopy(sd.tokenizer)
-    text_encoder = copy.deepcopy(sd.text_encoder)
-    tokenizer.add_tokens(row_tokens(token, len(rows)))
-    if len(tokenizer) > text_encoder.config.vocab_size:
-        text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    embeddings: Any = text_encoder.get_input_embeddings()
-    ids = tokenizer.convert_tokens_to_ids(row_tokens(token, len(rows)))
-    with torch.no_grad():
-        embeddings.weight[ids] = rows.to(embeddings.weight)
-    text_encoder.requires_grad_(False).eval()
-    return replace(sd, tokenizer=tokenizer, text_encoder=text_encoder)
-
-
-def row_tokens(token: str, num_vectors: int) -> list[str]:
-    """Name the rows of a token as diffusers does: "<cat>", "<cat>_1", "<cat>_2", ..."""
-    return [token, *(f"{token}_{i}" for i in range(1, num_vectors))]
-
-
-def read_learned_embeds(path: Path) -> tuple[str, torch.Tensor]:
-    """Read a Textual Inversion file: the token and its rows (n, D).
-
-    Raises ValueError for a file that is not safetensors or does not hold exactly one key.
-    """
-    if path.suffix != ".safetensors":
-        raise ValueError(
-            f"{path} is no .safetensors file, and other formats run code when they are opened: "
-            "convert it to safetensors"
-        )
-    with safe_open(path, framework="pt") as file:
-        tokens = list(file.keys())
-        if len(tokens) != 1:
-            raise ValueError(
-                f"{path} holds {len(tokens)} tensors: a Textual Inversion file holds one, named "
-                "by its token"
-            )
-        rows = file.get_tensor(tokens[0])
-    return tokens[0], rows.reshape(-1, rows.shape[-1])
-
-
-def write_learned_embeds(
-    path: Path, token: str, rows: torch.Tensor, record: Mapping[str, Any]
-) -> Path:
-    """Write a Textual Inversion file, `rows` (n, D) float32, with its record in the header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": "pt", "sdlearn": json.dumps(record, ensure_ascii=False)}
-    save_file({token: rows.detach().float().cpu().contiguous()}, path, metadata=metadata)
-    return path
+    return with_token_rows(sd, token, *rows)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -124,15 +60,15 @@ def _embeds_file(path: Path) -> Path:
 
 def _with_parts(sd: StableDiffusion, folder: Path) -> StableDiffusion:
     parts: dict[str, Any] = {}
-    classes = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-    for name, model_class in classes.items():
+    for name, base in {"unet": sd.unet, **sd.text_encoders}.items():
         if (folder / name).is_dir():
-            base = getattr(sd, name)
-            model = model_class.from_pretrained(folder / name, use_safetensors=True)
+            if name == "unet":
+                model = UNet2DConditionModel.from_pretrained(folder / name, use_safetensors=True)
+                model.to(memory_format=torch.channels_last)
+            else:
+                model = load_text_encoder(folder / name, type(base), base.config.eos_token_id)
             _check_same_shapes(model, base, folder / name)
             parts[name] = model.to(base.device, base.dtype).requires_grad_(False).eval()
-    if "unet" in parts:
-        parts["unet"].to(memory_format=torch.channels_last)
     return replace(sd, **parts)
 
 

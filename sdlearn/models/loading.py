@@ -12,7 +12,6 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
@@ -21,6 +20,7 @@ from transformers import (
 from sdlearn.models.registry import SOURCES, ModelSource, shipped_folder
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
+from sdlearn.models.text_encoder import load_text_encoder
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 PARTS = {  # of each pipeline that can be opened, those with weights
@@ -140,16 +140,10 @@ def _fetch(places: list[tuple[str, str | None]]) -> Path:
 
 
 def _load_second_encoder(folder: Path) -> dict[str, Any]:
-    """SDXL's second tokenizer and text encoder.
-
-    Its pooled output is that of the end token. The published configuration names a wrong one, 2,
-    upon which transformers takes the token with the highest id: a learned one, where there is one.
-    """
+    """SDXL's second tokenizer and text encoder."""
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
-    config = CLIPTextConfig.from_pretrained(folder / "text_encoder_2")
-    config.eos_token_id = tokenizer.eos_token_id
-    text_encoder = CLIPTextModelWithProjection.from_pretrained(
-        folder / "text_encoder_2", config=config, **SAFE
+    text_encoder = load_text_encoder(
+        folder / "text_encoder_2", CLIPTextModelWithProjection, tokenizer.eos_token_id
     )
     return {"tokenizer_2": tokenizer, "text_encoder_2": text_encoder}
 

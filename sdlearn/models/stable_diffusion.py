@@ -46,6 +46,11 @@ class StableDiffusion:
         return self.unet.config.sample_size * self.vae_reduction
 
     @property
+    def size_step(self) -> int:
+        """What heights and widths are multiples of, in pixels: 64 in SD 1.5."""
+        return self.vae_reduction * 2 ** (len(self.unet.config.block_out_channels) - 1)
+
+    @property
     def device(self) -> torch.device:
         """Where the U-Net is."""
         return self.unet.device
@@ -62,8 +67,8 @@ class StableDiffusion:
 
     @property
     def tokenizers(self) -> dict[str, Any]:
-        """The tokenizer of each text encoder, by the text encoder's name."""
-        return {"text_encoder": self.tokenizer}
+        """The tokenizers by name, in the order of the text encoders."""
+        return {"tokenizer": self.tokenizer}
 
     def freeze(self) -> StableDiffusion:
         """Switch gradients and training mode off in every part, in place; returns itself."""
@@ -85,7 +90,7 @@ class StableDiffusion:
 
     def check_size(self, size: int) -> None:
         """Raise ValueError unless the U-Net can halve latents of `size` pixels all the way down."""
-        step = self.vae_reduction * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        step = self.size_step
         if size < step or size % step:
             raise ValueError(
                 f"{size} pixels do not fit {self.name or 'this model'}: give a multiple of {step}"

@@ -36,8 +36,8 @@ class StableDiffusionXL(StableDiffusion):
 
     @property
     def tokenizers(self) -> dict[str, Any]:
-        """The tokenizer of each text encoder, by the text encoder's name."""
-        return {"text_encoder": self.tokenizer, "text_encoder_2": self.tokenizer_2}
+        """The tokenizers by name, in the order of the text encoders."""
+        return {"tokenizer": self.tokenizer, "tokenizer_2": self.tokenizer_2}
 
     def tokenize(self, prompts: Sequence[str]) -> torch.Tensor:
         """Turn prompts into `input_ids` (B, 2, L), int64: a row for each text encoder."""

@@ -1,12 +1,26 @@
-"""Saving a CLIP text encoder so that every tool can read it."""
+"""CLIP text encoders: opened as they were meant, saved so that every tool can read them."""
+
+from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 WRAPPER = "text_model."
+
+
+def load_text_encoder(folder: Path, model_class: Any, eos_token_id: int) -> Any:
+    """Open a text encoder from safetensors, its pooled output that of the given end token.
+
+    The configurations of Stable Diffusion 1.5 and SDXL name a wrong one, 2, upon which transformers
+    pools at the token with the highest id: a learned one, where the prompt has one.
+    """
+    config = CLIPTextConfig.from_pretrained(folder)
+    config.eos_token_id = eos_token_id
+    return model_class.from_pretrained(folder, config=config, use_safetensors=True)
 
 
 def save_text_encoder(

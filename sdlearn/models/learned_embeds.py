@@ -1,0 +1,120 @@
+"""Textual Inversion files: rows of the text encoder's vocabulary under a new word.
+
+Stable Diffusion 1 and 2: one key, the word. SDXL: `clip_l` and `clip_g`, rows for each text
+encoder, as sd-scripts, A1111 and ComfyUI have them. There, and in sd-scripts' own `emb_params`, the
+word is the file's name.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sdlearn.models.prompts import check_new_token
+
+if TYPE_CHECKING:
+    from sdlearn.models.stable_diffusion import StableDiffusion
+
+SDXL_KEYS = ("clip_l", "clip_g")  # in the order of the text encoders
+NAMELESS_KEYS = {*SDXL_KEYS, "emb_params"}  # that do not tell the word
+
+
+def with_token_rows(sd: StableDiffusion, token: str, *rows: torch.Tensor) -> StableDiffusion:
+    """Return a model whose vocabulary has one more token, of n vectors: `rows` (n, D).
+
+    SDXL takes rows for each of its two text encoders. Raises ValueError for a token that is known
+    already, and for rows of another width or of too few or too many text encoders.
+    """
+    if len(rows) != len(sd.text_encoders):
+        raise ValueError(
+            f'the token "{token}" was learned for {len(rows)} text encoder(s) and this model has '
+            f"{len(sd.text_encoders)}: use a model of the kind that it was learned on"
+        )
+    parts: dict[str, Any] = {}
+    for name, encoder_name, own in zip(sd.tokenizers, sd.text_encoders, rows, strict=True):
+        parts[name] = with_new_token(sd.tokenizers[name], token, len(own))
+        ids = parts[name].convert_tokens_to_ids(row_tokens(token, len(own)))
+        parts[encoder_name] = _with_rows(sd.text_encoders[encoder_name], token, own, ids)
+    return replace(sd, **parts)
+
+
+def with_new_token(tokenizer: Any, token: str, num_vectors: int) -> Any:
+    """Return a tokenizer that also knows a token of n vectors; ValueError for one that is known."""
+    check_new_token(token, tokenizer)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_tokens(row_tokens(token, num_vectors))
+    return tokenizer
+
+
+def row_tokens(token: str, num_vectors: int) -> list[str]:
+    """Name the rows of a token as diffusers does: "<cat>", "<cat>_1", "<cat>_2", ..."""
+    return [token, *(f"{token}_{i}" for i in range(1, num_vectors))]
+
+
+def read_learned_embeds(path: Path) -> tuple[str, list[torch.Tensor]]:
+    """Read a Textual Inversion file: the token, and its rows (n, D) for each text encoder.
+
+    Raises ValueError for a file that is not safetensors, or that holds something else.
+    """
+    if path.suffix != ".safetensors":
+        raise ValueError(
+            f"{path} is no .safetensors file, and other formats run code when they are opened: "
+            "convert it to safetensors"
+        )
+    with safe_open(path, framework="pt") as file:
+        keys = list(file.keys())
+        if set(keys) == set(SDXL_KEYS):
+            keys = list(SDXL_KEYS)
+        elif len(keys) != 1:
+            raise ValueError(
+                f"{path} holds {len(keys)} tensors: a Textual Inversion file holds one, named by "
+                "its token, or clip_l and clip_g"
+            )
+        rows = [file.get_tensor(key) for key in keys]
+        record = json.loads((file.metadata() or {}).get("sdlearn", "{}"))
+    token = keys[0]
+    if token in NAMELESS_KEYS:
+        token = record.get("config", {}).get("placeholder_token", path.stem)
+    return token, [own.reshape(-1, own.shape[-1]) for own in rows]
+
+
+def write_learned_embeds(
+    path: Path, token: str, rows: Sequence[torch.Tensor], record: Mapping[str, Any]
+) -> Path:
+    """Write a Textual Inversion file with its record in the header.
+
+    `rows` (n, D) of each text encoder are written as float32.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keys = SDXL_KEYS if len(rows) > 1 else (token,)
+    tensors = {
+        key: own.detach().float().cpu().contiguous() for key, own in zip(keys, rows, strict=True)
+    }
+    metadata = {"format": "pt", "sdlearn": json.dumps(record, ensure_ascii=False)}
+    save_file(tensors, path, metadata=metadata)
+    return path
+
+
+def _with_rows(text_encoder: Any, token: str, rows: torch.Tensor, ids: Sequence[int]) -> Any:
+    """A copy of a text encoder with rows at the given ids."""
+    width = text_encoder.config.hidden_size
+    if rows.shape[-1] != width:
+        raise ValueError(
+            f'the token "{token}" was learned at width {rows.shape[-1]} and this text encoder has '
+            f"{width}: use the model it was learned on"
+        )
+    text_encoder = copy.deepcopy(text_encoder)
+    if max(ids) >= text_encoder.config.vocab_size:
+        text_encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
+    table: Any = text_encoder.get_input_embeddings()
+    with torch.no_grad():
+        table.weight[ids] = rows.to(table.weight)
+    return text_encoder.requires_grad_(False).eval()
