@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from torch.testing import assert_close
 
-from sdlearn.data.cache import CaptionCache, MomentCache, latents_from_moments
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
 from sdlearn.finetune.batches import draw_batch
 from sdlearn.finetune.checkpoint import checkpoints
@@ -231,45 +229,6 @@ def test_two_processes_draw_what_one_with_twice_the_batch_draws():
     assert whole.indices == [i for half in halves for i in half.indices]
     numbers = [torch.rand(1, generator=g) for half in halves for g in half.generators]
     assert numbers == [torch.rand(1, generator=g) for g in whole.generators]
-
-
-def test_cached_moments_give_the_latents_that_the_vae_gives(loaded_tiny, pictures):
-    cache = MomentCache(loaded_tiny, pictures, 32)
-    pixel_values = torch.rand(1, 3, 32, 32) * 2 - 1
-    posterior = loaded_tiny.vae.encode(pixel_values).latent_dist
-    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    theirs = posterior.sample(torch.Generator().manual_seed(0)) * 0.7
-    assert_close(latents_from_moments(posterior.parameters, noise, 0.7), theirs)
-    generators = [torch.Generator().manual_seed(i) for i in (0, 0, 1)]
-    first, second, other = cache.latents([2, 2, 2], generators)
-    assert torch.equal(first, second)
-    assert not torch.equal(first, other)
-
-
-def test_both_mirrorings_are_cached_and_drawn(loaded_tiny, pictures):
-    cache = MomentCache(loaded_tiny, pictures[:1], 32, random_flip=True)
-    assert cache.moments.shape == (1, 2, 8, 8, 8)
-    assert {cache._variant(torch.Generator().manual_seed(i)) for i in range(9)} == {0, 1}
-
-
-def test_each_different_caption_is_encoded_once(loaded_tiny):
-    cache = CaptionCache(loaded_tiny, ["a person", "a toy", "a person"])
-    assert cache.states.shape[0] == 2
-    expected = loaded_tiny.encode_prompt(["a toy", "a person"])
-    assert_close(cache[["a toy", "a person"]], expected)
-
-
-def test_a_vae_that_gives_no_finite_numbers_is_refused(tiny, pictures, monkeypatch):
-    encode = AutoencoderKL.encode
-
-    def broken(self, pixel_values):
-        output = encode(self, pixel_values)
-        output.latent_dist.parameters = output.latent_dist.parameters * float("nan")
-        return output
-
-    monkeypatch.setattr(AutoencoderKL, "encode", broken)
-    with pytest.raises(ValueError, match="not finite"):
-        MomentCache(tiny, pictures, 32)
 
 
 def test_the_learning_rate_is_the_users_else_the_models_else_the_methods(loaded_tiny):

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm.auto import tqdm
 
-from sdlearn.data.folder import to_pixel_values
+from sdlearn.data.encoded import EncodedPicture
+from sdlearn.data.moments import MomentEncoder
 from sdlearn.models.conditioning import Conditioning, size_ids
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sdlearn.data.buckets import Size
     from sdlearn.data.folder import Picture
     from sdlearn.models import StableDiffusion
 
@@ -23,45 +27,75 @@ if TYPE_CHECKING:
 class MomentCache:
     """VAE moments of pictures, on the model's device, and latents drawn from them.
 
-    With `random_flip` the moments of the mirrored pictures are kept as well. `size` is pixels.
-    `time_ids` (N, 6) are the sizes that SDXL is told, for `Conditioning.with_sizes`.
+    With `random_flip` the moments of the mirrored pictures are kept as well. `size` is pixels, or
+    height and width of each picture. `time_ids` (N, 6) are the sizes that SDXL is told, for
+    `Conditioning.with_sizes`. With a `cache_dir` the moments are kept there for later runs.
     Raises ValueError for a size that does not fit the model, and where the VAE gives numbers that
     are not finite (SDXL's does in float16).
     """
 
     def __init__(
-        self, sd: StableDiffusion, pictures: Sequence[Picture], size: int, random_flip: bool = False
+        self,
+        sd: StableDiffusion,
+        pictures: Sequence[Picture],
+        size: int | Sequence[Size],
+        random_flip: bool = False,
+        *,
+        cache_dir: Path | None = None,
     ) -> None:
-        sd.check_size(size)
+        sizes = [(size, size)] * len(pictures) if isinstance(size, int) else size
+        for side in sorted({side for both in sizes for side in both}):
+            sd.check_size(side)
         self.random_flip = random_flip
         self.scaling_factor = sd.vae.config.scaling_factor
-        bar = tqdm(pictures, desc="encode pictures", leave=False, delay=2)
-        self.moments = torch.stack(
-            [_encode(sd.vae, to_pixel_values(p.image, size), random_flip) for p in bar]
-        )  # (N, 1 or 2, 2C, h, w)
-        self.time_ids = torch.stack([_size_ids(p.image.size, size) for p in pictures]).to(sd.device)
+        encoder = MomentEncoder(sd.vae, random_flip, cache_dir)
+        # what is read lazily need not be decoded where the cache has it
+        read = getattr(pictures, "encoded", pictures.__getitem__)
+        rows, time_ids = [], []
+        for index in tqdm(range(len(sizes)), desc="encode pictures", leave=False, delay=2):
+            picture = read(index)
+            rows.append(encoder.moments(picture, sizes[index]))
+            time_ids.append(cut_size_ids(picture_size(picture), sizes[index]))
+        # (N, 1 or 2, 2C, h, w), or a list of N where the sizes differ
+        self.moments: Any = torch.stack(rows) if len(set(sizes)) == 1 else rows
+        self.time_ids = torch.stack(time_ids).to(sd.device)
 
     def __len__(self) -> int:
         return len(self.moments)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """(C, h, w) of one sample."""
-        channels, height, width = self.moments.shape[2:]
+        """(C, h, w) of one sample; of the first, where the sizes differ."""
+        channels, height, width = self.moments[0].shape[1:]
         return channels // 2, height, width
 
     def latents(
         self, indices: Sequence[int], generators: Sequence[torch.Generator]
     ) -> torch.Tensor:
-        """Draw scaled latents (B, C, h, w) of the pictures at `indices`, a generator for each."""
-        rows = [self._variant(generator) for generator in generators]
-        noise = torch.stack(
-            [torch.randn(self.latent_shape, generator=generator) for generator in generators]
-        ).to(self.moments.device, non_blocking=True)
-        return latents_from_moments(self.moments[list(indices), rows], noise, self.scaling_factor)
+        """Draw scaled latents (B, C, h, w) of the pictures at `indices`, a generator for each.
 
-    def _variant(self, generator: torch.Generator) -> int:
-        return int(torch.randint(2, (), generator=generator)) if self.random_flip else 0
+        All of them must be of one size.
+        """
+        variants = [draw_variant(self.random_flip, generator) for generator in generators]
+        moments = torch.stack(
+            [self.moments[i][variant] for i, variant in zip(indices, variants, strict=True)]
+        )  # (B, 2C, h, w)
+        return draw_latents(moments, generators, self.scaling_factor)
+
+
+def draw_variant(random_flip: bool, generator: torch.Generator) -> int:
+    """Draw whether a picture is mirrored (1) or not (0)."""
+    return int(torch.randint(2, (), generator=generator)) if random_flip else 0
+
+
+def draw_latents(
+    moments: torch.Tensor, generators: Sequence[torch.Generator], scaling_factor: float
+) -> torch.Tensor:
+    """Draw scaled latents (B, C, h, w) from moments (B, 2C, h, w), with a generator for each."""
+    shape = (moments.shape[1] // 2, *moments.shape[2:])
+    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    noise = noise.to(moments.device, non_blocking=True)
+    return latents_from_moments(moments, noise, scaling_factor)
 
 
 def latents_from_moments(
@@ -92,22 +126,16 @@ class CaptionCache:
         return self.conditioning[[self.rows[caption] for caption in captions]]
 
 
-def _size_ids(image_size: tuple[int, int], size: int) -> torch.Tensor:
-    """SDXL's sizes of a picture (width, height), cut around its centre by `to_pixel_values`."""
-    width, height = image_size
-    scale = size / min(width, height)
-    crop_top_left = (round(height * scale - size) // 2, round(width * scale - size) // 2)
-    return size_ids((height, width), crop_top_left, (size, size))
+def cut_size_ids(picture: Size, size: Size) -> torch.Tensor:
+    """SDXL's sizes (6,) of a picture of (height, width), cut around its centre to a size."""
+    (height, width), (to_height, to_width) = picture, size
+    scale = max(to_height / height, to_width / width)
+    top, left = round(height * scale - to_height) // 2, round(width * scale - to_width) // 2
+    return size_ids(picture, (top, left), size)
 
 
-def _encode(vae: Any, pixel_values: torch.Tensor, random_flip: bool) -> torch.Tensor:
-    """Moments of one picture (3, H, W), and of its mirror image: (1 or 2, 2C, h, w), float32."""
-    variants = [pixel_values, pixel_values.flip(-1)] if random_flip else [pixel_values]
-    batch = torch.stack(variants).to(vae.device, vae.dtype)
-    with torch.no_grad():
-        moments = vae.encode(batch).latent_dist.parameters.float()
-    if not torch.isfinite(moments).all():
-        raise ValueError(
-            f"the VAE gives numbers that are not finite in {vae.dtype}: load the model in float32"
-        )
-    return moments
+def picture_size(picture: Picture | EncodedPicture) -> Size:
+    """Height and width of a picture, decoded or not."""
+    if isinstance(picture, EncodedPicture):
+        return picture.size()
+    return picture.image.height, picture.image.width

@@ -11,25 +11,24 @@ pictures and sub-folders are left alone.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from sdlearn.data.metadata import METADATA_NAME, metadata_line, read_metadata
 from sdlearn.data.png import prepare_folder, replaced_when_complete
 
 if TYPE_CHECKING:
     import torch
 
-METADATA_NAME = "metadata.jsonl"
 READ_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 REFUSED_SUFFIXES = {".heic", ".heif", ".avif", ".svg"}  # pictures all the same: say so, never skip
 SMALLEST_SIDE = 32  # pixels; anything smaller is an icon or a mistake
-TEXT_FIELDS = ("text", "text_ja", "license", "author", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +56,8 @@ def read_pictures(folder: str | Path, *, smallest_side: int = SMALLEST_SIDE) -> 
     pixels, and a `metadata.jsonl` that does not fit its pictures.
     """
     folder = Path(folder).expanduser()
-    paths = _picture_paths(folder)
-    metadata = _read_metadata(folder / METADATA_NAME, [path.name for path in paths])
+    paths = picture_paths(folder)
+    metadata = read_metadata(folder / METADATA_NAME, [path.name for path in paths])
     return [
         Picture(image=read_image(path, smallest_side), path=path, **metadata.get(path.name, {}))
         for path in paths
@@ -82,7 +81,7 @@ def write_pictures(folder: str | Path, pictures: Sequence[Picture]) -> list[Path
         with replaced_when_complete(path) as unfinished:
             picture.image.save(unfinished, format="PNG")
     lines = [
-        _metadata_line(path.name, picture) for path, picture in zip(paths, pictures, strict=True)
+        metadata_line(path.name, picture) for path, picture in zip(paths, pictures, strict=True)
     ]
     with replaced_when_complete(folder / METADATA_NAME) as unfinished:
         unfinished.write_text("".join(lines), encoding="utf-8")
@@ -122,10 +121,15 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_image(path: Path, smallest_side: int = SMALLEST_SIDE) -> Image.Image:
-    """Read one picture file as upright RGB; raises ValueError, naming the file, as above."""
+def read_image(
+    path: Path, smallest_side: int = SMALLEST_SIDE, data: bytes | None = None
+) -> Image.Image:
+    """Read one picture as upright RGB, from a file or from the bytes of one called `path`.
+
+    Raises ValueError, naming the file, as `read_pictures`.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if data is None else BytesIO(data)) as image:
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             upright = as_rgb(ImageOps.exif_transpose(image)) if frames == 1 else None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -146,8 +150,8 @@ def read_image(path: Path, smallest_side: int = SMALLEST_SIDE) -> Image.Image:
     return upright
 
 
-def _picture_paths(folder: Path) -> list[Path]:
-    """The picture files of a folder, by name; refuses a folder that has none."""
+def picture_paths(folder: Path) -> list[Path]:
+    """List the picture files of a folder, by name; raises ValueError where it has none."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no folder {folder}: check its name")
     if not folder.is_dir():
@@ -171,73 +175,6 @@ def _picture_paths(folder: Path) -> list[Path]:
 def _is_hidden(path: Path) -> bool:
     """Whether a system or an editor put it there (.DS_Store, .ipynb_checkpoints, __MACOSX)."""
     return path.name.startswith(".") or path.name == "__MACOSX"
-
-
-def _read_metadata(path: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read `metadata.jsonl` as file name -> fields; it must name each of `names` once."""
-    if not path.exists():
-        return {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8") from error
-    metadata: dict[str, dict[str, Any]] = {}
-    known = set(names)
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        file_name, fields = _parse_line(line, f"{path}, line {number}", known)
-        if file_name in metadata:
-            raise ValueError(f"{path}, line {number}: {file_name} has a line already: keep one")
-        metadata[file_name] = fields
-    missing = [name for name in names if name not in metadata]
-    if missing:
-        raise ValueError(
-            f"{path} has no line for {missing[0]}: add one, or remove {path.name} to train"
-            " without captions"
-        )
-    return metadata
-
-
-def _parse_line(line: str, where: str, names: set[str]) -> tuple[str, dict[str, Any]]:
-    """Read one line of `metadata.jsonl`; `where` names file and line in an error."""
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON ({error.msg} at character {error.pos + 1})") from error
-    if not isinstance(entry, dict):
-        raise ValueError(f'{where}: write one object a line, such as {{"file_name": "0000.png"}}')
-    name = entry.get("file_name")
-    if not isinstance(name, str):
-        raise ValueError(f'{where}: "file_name" is missing: name the picture the line is about')
-    if "/" in name or "\\" in name:
-        raise ValueError(f'{where}: "{name}" leaves the folder: name a picture beside this file')
-    if name not in names:
-        raise ValueError(f'{where}: there is no picture "{name}" in the folder: mend the name')
-    return name, _known_fields(entry, where)
-
-
-def _known_fields(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Take the fields of a `Picture` out of a line and check their types; others are left out."""
-    fields = {name: entry[name] for name in (*TEXT_FIELDS, "attributes") if name in entry}
-    for name in TEXT_FIELDS:
-        if not isinstance(fields.get(name, ""), str):
-            raise ValueError(f'{where}: "{name}" must be text in quotes')
-    attributes = fields.get("attributes", {})
-    if not isinstance(attributes, dict) or not _all_text(attributes.values()):
-        raise ValueError(f'{where}: "attributes" must be an object of texts, {{"hair": "pixie"}}')
-    return fields
-
-
-def _all_text(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _metadata_line(file_name: str, picture: Picture) -> str:
-    entry: dict[str, Any] = {"file_name": file_name}
-    entry |= {name: getattr(picture, name) for name in TEXT_FIELDS}
-    entry["attributes"] = dict(picture.attributes)
-    return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
 def _refuse_other_pictures(folder: Path, names: set[str]) -> None:

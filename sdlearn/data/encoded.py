@@ -1,0 +1,125 @@
+"""Pictures not decoded yet, for data that does not fit into memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageOps
+
+from sdlearn.data.folder import Picture, picture_paths, read_image
+from sdlearn.data.metadata import METADATA_NAME, index_metadata, read_line
+
+if TYPE_CHECKING:
+    from sdlearn.data.buckets import Size
+
+ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedPicture:
+    """A `Picture` whose pixels are still the bytes of a file: some 100 kB instead of several MB."""
+
+    data: bytes
+    path: Path  # what to call it: its file, or its archive and its name in there
+    text: str = ""
+    text_ja: str = ""
+    license: str = ""
+    author: str = ""
+    source: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def decode(self) -> Picture:
+        """Decode the pixels; raises ValueError, naming the picture, where that cannot be done."""
+        known = {name: value for name, value in vars(self).items() if name != "data"}
+        return Picture(image=read_image(self.path, data=self.data), **known)
+
+    def size(self) -> Size:
+        """Return height and width once upright, from the first bytes alone; raises as `decode`."""
+        return upright_size(self.path, self.data)
+
+    def checksum(self) -> str:
+        """Return what two files share only if they are the same."""
+        return hashlib.blake2b(self.data, digest_size=16).hexdigest()
+
+
+class LazyFolder(Sequence[Picture]):
+    """The pictures of a folder, each read when it is asked for: memory holds their names alone.
+
+    The captions are checked at once, as in `read_pictures`, and the pictures when they are read.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+        self.names = [path.name for path in picture_paths(self.folder)]
+        lines = index_metadata(self.folder / METADATA_NAME, self.names)
+        self._lines = None if lines is None else [lines[name] for name in self.names]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]
+        return self.encoded(index).decode()
+
+    def encoded(self, index: int) -> EncodedPicture:
+        """Read one picture without decoding it."""
+        path = self.folder / self.names[index]
+        return EncodedPicture(data=path.read_bytes(), path=path, **self._fields(index))
+
+    def name(self, index: int) -> str:
+        """Return the path of one picture."""
+        return str(self.folder / self.names[index])
+
+    def sizes(self) -> list[Size]:
+        """Return height and width of every picture; raises ValueError for one that is broken."""
+        return [upright_size(self.folder / name) for name in self.names]
+
+    @property
+    def fingerprint(self) -> str:
+        """What a folder with other pictures or captions does not share."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name in (METADATA_NAME, *self.names):
+            path = self.folder / name
+            size = path.stat().st_size if path.exists() else 0
+            digest.update(f"{name} {size}\n".encode())
+        return digest.hexdigest()
+
+    def _fields(self, index: int) -> dict[str, Any]:
+        if self._lines is None:
+            return {}
+        path = self.folder / METADATA_NAME
+        with path.open("rb") as file:
+            return read_line(file, self._lines[index], path, [self.names[index]])
+
+
+def upright_size(path: Path, data: bytes | None = None) -> Size:
+    """Return height and width of a file, or of its bytes, without decoding it (but for TIFF).
+
+    Raises ValueError, naming the file, for what is no picture.
+    """
+    with _opened(path, data) as image:
+        if image.format == "TIFF":  # versions of Pillow differ in when they turn it
+            width, height = ImageOps.exif_transpose(image).size
+            return height, width
+        width, height = image.size
+        # asking a PNG for EXIF that is not in front would decode it
+        known = image.format != "PNG" or "exif" in image.info
+        lies = known and image.getexif().get(ORIENTATION, 1) >= 5
+    return (width, height) if lies else (height, width)
+
+
+@contextmanager
+def _opened(path: Path, data: bytes | None) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path if data is None else BytesIO(data)) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a picture ({error}): save it again as PNG or JPEG,"
+            " or take it out"
+        ) from error
