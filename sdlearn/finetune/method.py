@@ -62,27 +62,49 @@ def denoising_losses(
     *,
     schedule: NoiseSchedule,
     snr_gamma: float | None,
+    noise_offset: float = 0.0,
 ) -> torch.Tensor:
     """Noise latents (B, C, h, w), predict, and compare: the weighted loss of each sample, (B,).
 
     Timestep and noise of each sample come from its own generator. `conditioning` has B rows, or is
-    the states (B, L, D) alone where the model takes no more.
+    the states (B, L, D) alone where the model takes no more. `noise_offset` is the size of a number
+    that each channel's noise is shifted by.
 
-    Source: Rombach et al. 2021, arXiv:2112.10752, eq. 3.
+    Source: Rombach et al. 2021, arXiv:2112.10752, eq. 3; Guttenberg 2023, "Diffusion with offset
+    noise", crosslabs.org, for the offset.
     """
     timesteps = torch.stack(
         [torch.randint(schedule.num_train_timesteps, (), generator=g) for g in generators]
     ).to(latents.device, non_blocking=True)
     noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
+    if noise_offset:
+        shifts = [torch.randn((latents.shape[1], 1, 1), generator=g) for g in generators]
+        noise = noise + noise_offset * torch.stack(shifts)  # (B, C, h, w)
     noise = noise.to(latents.device, non_blocking=True)
+    weights = schedule.loss_weights(timesteps, snr_gamma)
+    return losses_at(
+        unet, latents, conditioning, noise, timesteps, schedule=schedule, weights=weights
+    )
+
+
+def losses_at(
+    unet: torch.nn.Module,
+    latents: torch.Tensor,
+    conditioning: Conditioning | torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+    *,
+    schedule: NoiseSchedule,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return each sample's loss, (B,), at given noise (B, C, h, w) and timesteps (B,)."""
     noisy_latents = schedule.add_noise(latents, noise, timesteps)
     dtype = next(unet.parameters()).dtype
     if isinstance(conditioning, torch.Tensor):
         conditioning = Conditioning(conditioning)
     inputs = conditioning.to(dtype=dtype).unet_inputs()
     model_pred = unet(noisy_latents.to(dtype), timesteps, **inputs, return_dict=False)[0]
-    target = schedule.target(latents, noise, timesteps)
-    return diffusion_loss(model_pred, target, schedule.loss_weights(timesteps, snr_gamma))
+    return diffusion_loss(model_pred, schedule.target(latents, noise, timesteps), weights)
 
 
 def training_size(sd: StableDiffusion, config: FitConfig) -> int:
