@@ -6,7 +6,6 @@ is drawn from seed + i, so a run that was killed while drawing goes on where it 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from sdlearn.data.folder import Picture
-from sdlearn.data.png import prepare_folder, replaced_when_complete, save_generated
+from sdlearn.data.png import prepare_folder, save_generated
+from sdlearn.data.record import keep_record
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import DreamBoothConfig
@@ -43,7 +43,12 @@ def class_pictures(
         "guidance_scale": config.class_guidance_scale,
     }
     if folder is not None:
-        _check_record(prepare_folder(folder) / RECORD_NAME, settings)
+        keep_record(
+            prepare_folder(folder) / RECORD_NAME,
+            settings,
+            what="the class pictures",
+            mend="delete them or name another folder",
+        )
     images: dict[int, Image.Image] = {}
     for number in range(config.num_class_images):
         image = None if folder is None else _read(_path(folder, number), size)
@@ -105,21 +110,3 @@ def _write(image: Image.Image, path: Path, settings: dict[str, Any], number: int
         steps=settings["steps"],
         guidance_scale=settings["guidance_scale"],
     )
-
-
-def _check_record(path: Path, settings: dict[str, Any]) -> None:
-    """Write how a folder's pictures are drawn, or check that it is the same as before."""
-    if not path.exists():
-        with replaced_when_complete(path) as unfinished:
-            unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        return
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: delete the folder or name another") from error
-    changed = [f"{k} {saved.get(k)!r}" for k in settings if saved.get(k) != settings[k]]
-    if changed:
-        raise ValueError(
-            f"the class pictures in {path.parent} were drawn with other settings "
-            f"({', '.join(changed)}): delete them or name another folder"
-        )

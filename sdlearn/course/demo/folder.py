@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sdlearn.course.demo.wording import CAPTION_WORD, class_word_of
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import METADATA_NAME, Picture, read_pictures, write_pictures
-from sdlearn.data.png import prepare_folder, replaced_when_complete
+from sdlearn.data.png import prepare_folder
+from sdlearn.data.record import keep_record
 
 if TYPE_CHECKING:
     from sdlearn.course.demo.config import DemoConfig
@@ -70,26 +70,12 @@ def record(
     config: DemoConfig, sd: StableDiffusion, pictures: Sequence[Picture], class_word: str
 ) -> None:
     """Note what the demo is made from, or raise ValueError unless it is the same as before."""
-    path = config.output / RECORD
-    settings = _settings(config, sd, pictures, class_word)
-    if not path.is_file():
-        with replaced_when_complete(path) as unfinished:
-            unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        return
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: give --fresh to start over") from error
-    changed = [
-        f"{key} was {saved.get(key)}, is {settings[key]}"
-        for key in settings
-        if saved.get(key) != settings[key]
-    ]
-    if changed:
-        raise ValueError(
-            f"{config.output} holds another demo ({'; '.join(changed)}): give --fresh to start "
-            "over, or another --output"
-        )
+    keep_record(
+        config.output / RECORD,
+        _settings(config, sd, pictures, class_word),
+        what="the demo's files",
+        mend="give --fresh to start over, or another --output",
+    )
 
 
 def _settings(
