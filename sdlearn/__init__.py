@@ -10,12 +10,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sdlearn.data import Picture, read_pictures
-    from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
+    from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit, run
     from sdlearn.models import StableDiffusion, load
 
 __all__ = [
     "DreamBooth",
     "FitConfig",
+    "LoRA",
     "Picture",
     "StableDiffusion",
     "TextualInversion",
@@ -28,6 +29,7 @@ __all__ = [
 _ROOM_OF = {
     "DreamBooth": "sdlearn.finetune",
     "FitConfig": "sdlearn.finetune",
+    "LoRA": "sdlearn.finetune",
     "Picture": "sdlearn.data",
     "StableDiffusion": "sdlearn.models",
     "TextualInversion": "sdlearn.finetune",

@@ -40,6 +40,8 @@ class Generate:
     model: str = "mini"  # name (see `sdlearn info`), folder or hub id
     load: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """what `sdlearn train` made, to draw with; may be given several times"""
+    scale: Annotated[tuple[float, ...], tyro.conf.UseAppendAction] = ()
+    """how strongly each LoRA loaded counts: one for each --load, 1 where left out altogether"""
     output: Path = Path("outputs")  # folder, or a file that ends in .png for one picture
 
     def run(self) -> None:
@@ -51,8 +53,8 @@ class Generate:
         from sdlearn.models import load
 
         sd = load(self.model)
-        for artefact in self.load:
-            sd = sd.with_artefact(artefact)
+        for artefact, scale in self._loaded():
+            sd = sd.with_artefact(artefact, scale)
         for side in self._sides():
             sd.check_size(side)
         for seed, path, image in zip(self._seeds(), paths, self._draw(sd), strict=True):
@@ -75,6 +77,18 @@ class Generate:
         for artefact in self.load:
             if not artefact.exists():
                 raise FileNotFoundError(f"--load {artefact}: there is no such file or folder")
+        if self.scale and len(self.scale) != len(self.load):
+            raise ValueError(
+                f"--scale is given {len(self.scale)} times and --load {len(self.load)} times: "
+                "give one --scale for each --load, in their order"
+            )
+        for scale in self.scale:
+            if not math.isfinite(scale):
+                raise ValueError(f"--scale {scale} is no strength: give a number, such as 0.7")
+
+    def _loaded(self) -> list[tuple[Path, float]]:
+        """What is drawn with, and how strongly."""
+        return list(zip(self.load, self.scale or [1.0] * len(self.load), strict=True))
 
     def _sides(self) -> tuple[int, ...]:
         """(height, width) in pixels, or () for the model's own size."""
@@ -128,10 +142,14 @@ class Generate:
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=seed,
-            model=" + ".join([self.model, *map(str, self.load)]),
+            model=" + ".join([self.model, *(_named(*loaded) for loaded in self._loaded())]),
             steps=self.steps,
             guidance_scale=self.guidance_scale,
         )
+
+
+def _named(artefact: Path, scale: float) -> str:
+    return str(artefact) if scale == 1 else f"{scale:g} x {artefact}"
 
 
 def _advance(progress: Any) -> Any:

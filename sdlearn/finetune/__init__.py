@@ -9,9 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.config import DreamBoothConfig, FitConfig, TextualInversionConfig
+    from sdlearn.finetune.config import (
+        DreamBoothConfig,
+        FitConfig,
+        ImagicConfig,
+        LoRAConfig,
+        TextualInversionConfig,
+    )
     from sdlearn.finetune.dreambooth import DreamBooth
+    from sdlearn.finetune.imagic import Imagic
+    from sdlearn.finetune.imagic_eta import choose_eta
+    from sdlearn.finetune.imagic_result import ImagicResult, load_imagic
     from sdlearn.finetune.loop import TrainStep, fit, run
+    from sdlearn.finetune.lora import LoRA
     from sdlearn.finetune.method import Method
     from sdlearn.finetune.textual_inversion import TextualInversion
 
@@ -19,11 +29,18 @@ __all__ = [
     "DreamBooth",
     "DreamBoothConfig",
     "FitConfig",
+    "Imagic",
+    "ImagicConfig",
+    "ImagicResult",
+    "LoRA",
+    "LoRAConfig",
     "Method",
     "TextualInversion",
     "TextualInversionConfig",
     "TrainStep",
+    "choose_eta",
     "fit",
+    "load_imagic",
     "run",
 ]
 
@@ -31,11 +48,18 @@ _FILE_OF = {
     "DreamBooth": "dreambooth",
     "DreamBoothConfig": "config",
     "FitConfig": "config",
+    "Imagic": "imagic",
+    "ImagicConfig": "config",
+    "ImagicResult": "imagic_result",
+    "LoRA": "lora",
+    "LoRAConfig": "config",
     "Method": "method",
     "TextualInversion": "textual_inversion",
     "TextualInversionConfig": "config",
     "TrainStep": "loop",
+    "choose_eta": "imagic_eta",
     "fit": "loop",
+    "load_imagic": "imagic_result",
     "run": "loop",
 }
 

@@ -12,6 +12,7 @@ from typing import Literal
 from sdlearn.finetune.templates import OBJECT_TEMPLATES
 
 Precision = Literal["no", "bf16", "fp16"]
+LoRAInit = Literal["gaussian", "kaiming"]
 LearningRateSchedule = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
 ]
@@ -112,6 +113,8 @@ class DreamBoothConfig:
     class_inference_steps: int = 20  # of the class pictures
     train_text_encoder: bool = False  # helps faces most, needs more memory
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
+    lora_rank: int | None = None  # train LoRAs of this rank, for 16 GB GPUs; None: all weights
+    lora_alpha: float | None = None  # see `LoRAConfig`; None: lora_rank
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "num_class_images", "class_batch_size", "sample_batch_size")
@@ -123,6 +126,18 @@ class DreamBoothConfig:
         rate = self.text_encoder_learning_rate
         if rate is not None and not rate > 0:
             raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
+        _at_least(self, 1, "lora_rank")
+        if self.lora_alpha is not None and not (self.lora_rank and self.lora_alpha > 0):
+            raise ValueError(
+                f"lora_alpha is {self.lora_alpha}: give a number above 0, and a lora_rank with it"
+            )
+
+    @property
+    def lora(self) -> LoRAConfig | None:
+        """How its LoRAs are; None where all weights train."""
+        if self.lora_rank is None:
+            return None
+        return LoRAConfig(rank=self.lora_rank, alpha=self.lora_alpha)
 
 
 def _at_least(config: object, least: float, *names: str) -> None:
@@ -143,7 +158,8 @@ class ImagicConfig:
     embedding_steps: int | None = None  # stage A; None: the model's, 1000 (paper); 0: leave it out
     embedding_learning_rate: float | None = None  # None: the model's, 2e-3 (paper, for SD)
     unet_steps: int | None = None  # stage B; None: the model's, 1500 (paper); 0: leave it out
-    unet_learning_rate: float | None = None  # None: the model's, 5e-7 (paper, for SD)
+    unet_learning_rate: float | None = None  # None: the model's, 5e-7 (paper, for SD), LoRA 1e-4
+    lora_rank: int | None = None  # stage B as LoRA of this rank; None: all weights (paper)
     etas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # to draw
     keep: float = 0.5  # share of the picture that a chosen eta keeps; see `choose_eta`
     noise_seed: int = 0  # of the one noise that every eta is drawn from
@@ -154,7 +170,7 @@ class ImagicConfig:
         if not self.target_prompt.strip():
             raise ValueError("target_prompt is empty: say what the edited picture should show")
         _at_least(self, 0, "embedding_steps", "unet_steps", "guidance_scale", "noise_seed")
-        _at_least(self, 1, "num_inference_steps")
+        _at_least(self, 1, "num_inference_steps", "lora_rank")
         if self.embedding_steps == 0 and self.unet_steps == 0:
             raise ValueError("embedding_steps and unet_steps are both 0: nothing would be learnt")
         for name in ("embedding_learning_rate", "unet_learning_rate"):
@@ -165,3 +181,38 @@ class ImagicConfig:
             raise ValueError(f"keep is {self.keep}: give a share above 0, up to 1")
         if not self.etas or self.etas[0] != 0 or list(self.etas) != sorted(set(self.etas)):
             raise ValueError(f"the etas {list(self.etas)} do not rise from 0: give such as 0 0.5 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRAConfig:
+    """What LoRA (Hu et al. 2021, arXiv:2106.09685) should learn, and how large its updates are.
+
+    The prompt may hold {text} or the name of an attribute, such as {background}: each picture puts
+    its own caption or attribute there.
+    """
+
+    prompt: str = "{text}"  # of each picture; its caption
+    caption_dropout: float = 0.0  # share of samples trained without a prompt; 0.1 is usual
+    rank: int = 4  # rows of an update (diffusers); more learn more, and take more memory
+    alpha: float | None = None  # an update counts alpha / rank; None: rank, so 1 (diffusers)
+    dropout: float = 0.0  # share of an update's inputs left out, while it trains
+    init: LoRAInit = "gaussian"  # of the lower matrix; diffusers', or the paper's own kaiming
+    target_modules: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")  # ends of layers' names
+    train_text_encoder: bool = False  # update it as well
+    text_encoder_target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
+    text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "rank")
+        if not self.prompt.strip():
+            raise ValueError("prompt is empty: give {text} for captions, or a prompt for all")
+        for name in ("alpha", "text_encoder_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}: give a number above 0")
+        for name in ("caption_dropout", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a share from 0 to below 1")
+        for name in ("target_modules", "text_encoder_target_modules"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty: name layers, such as to_q or q_proj")

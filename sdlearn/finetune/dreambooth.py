@@ -5,7 +5,6 @@ Source: Ruiz et al. 2022, arXiv:2208.12242, section 3.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.data.cache import CaptionCache, MomentCache
+from sdlearn.data.cache import MomentCache
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.batches import Batch
 from sdlearn.finetune.class_pictures import class_pictures
 from sdlearn.finetune.config import DreamBoothConfig, FitConfig
+from sdlearn.finetune.lora import LoRA
 from sdlearn.finetune.method import denoising_losses, record, training_size
+from sdlearn.finetune.parts import TrainedParts
 from sdlearn.finetune.templates import fill
-from sdlearn.models import save_text_encoder
-from sdlearn.models.artefact import write_record
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -32,6 +31,7 @@ class DreamBooth:
     """Learn a subject from pictures; the given model is not changed, and draws the class pictures.
 
     Settings are those of `DreamBoothConfig`. `own_class_pictures` are taken instead of drawn ones.
+    With `lora_rank` only updates beside the weights train, and the method is "dreambooth-lora".
     """
 
     name = "dreambooth"
@@ -48,13 +48,12 @@ class DreamBooth:
         self.config = replace(config or DreamBoothConfig(), **settings)
         self.base = sd.freeze()
         self.own_class_pictures = own_class_pictures
-        self.parts: dict[str, Any] = {"unet": copy.deepcopy(sd.unet)}
-        if self.config.train_text_encoder:
-            self.parts |= copy.deepcopy(sd.text_encoders)
-        for part in self.parts.values():
-            part.float().requires_grad_(True)
-        self.sd = replace(sd, **self.parts)
+        lora = self.config.lora
+        self.parts = TrainedParts(sd, self.config.train_text_encoder, lora)
+        self.sd = self.parts.sd
         self.fit_config = FitConfig()
+        if lora is not None:
+            self.name, self.default_learning_rate = "dreambooth-lora", LoRA.default_learning_rate
 
     @property
     def has_prior(self) -> bool:
@@ -62,17 +61,13 @@ class DreamBooth:
         return self.config.with_prior_preservation and self.config.prior_loss_weight > 0
 
     def trained(self) -> dict[str, torch.nn.Module]:
-        """The U-Net, and the text encoder if asked for."""
-        return self.parts
+        """The U-Net, and the text encoders if asked for."""
+        return self.parts.models
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """One group a model, as a text encoder needs a lower learning rate."""
-        own_rate = self.config.text_encoder_learning_rate or learning_rate / 5
-        rates = dict.fromkeys(self.parts, own_rate) | {"unet": learning_rate}
-        return [
-            {"params": list(part.parameters()), "lr": rates[name]}
-            for name, part in self.parts.items()
-        ]
+        own_rate = self.config.text_encoder_learning_rate
+        return self.parts.parameter_groups(learning_rate, own_rate)
 
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a prompt that the pictures cannot fill, or a size that is wrong."""
@@ -91,8 +86,7 @@ class DreamBooth:
         self.prompts = [fill(self.config.instance_prompt, picture) for picture in pictures]
         self.first_class = len(self.prompts)
         self.prompts += [fill(self.config.class_prompt, picture) for picture in others]
-        if not self.config.train_text_encoder:
-            self.captions = CaptionCache(self.sd, self.prompts)
+        self.parts.prepare_prompts(self.prompts)
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 
     def loss(
@@ -111,11 +105,7 @@ class DreamBooth:
             other = batch.beside(count, self.config.class_batch_size or instances)
             indices += [self.first_class + i for i in other.indices]
             generators += other.generators
-        prompts = [self.prompts[i] for i in indices]
-        fresh = self.config.train_text_encoder
-        conditioning = (
-            self.sd.condition(prompts, **text_encoders) if fresh else self.captions[prompts]
-        )
+        conditioning = self.parts.condition([self.prompts[i] for i in indices], text_encoders)
         losses = denoising_losses(
             unet,
             self.moments.latents(indices, generators),
@@ -130,14 +120,8 @@ class DreamBooth:
         return loss
 
     def save(self, path: str | Path) -> Path:
-        """Write what was trained as a folder: `unet/`, perhaps `text_encoder/`, and a record."""
-        folder = Path(path).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        self.sd.unet.save_pretrained(folder / "unet", safe_serialization=True)
-        for name in self.parts.keys() - {"unet"}:
-            save_text_encoder(self.parts[name], folder / name)
-        write_record(folder, record(self, self.fit_config))
-        return folder
+        """Write what was trained as a folder: `unet/` and so on, or LoRA files, and a record."""
+        return self.parts.save(Path(path).expanduser(), record(self, self.fit_config))
 
     def _class_pictures(self, config: FitConfig, size: int) -> Sequence[Picture]:
         if self.own_class_pictures:

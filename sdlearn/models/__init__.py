@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdlearn.models.artefact import with_artefact
+    from sdlearn.models.artefact import unmerged, with_artefact
     from sdlearn.models.conditioning import Conditioning, size_ids
     from sdlearn.models.loading import load
+    from sdlearn.models.lora import merged
     from sdlearn.models.registry import SOURCES, ModelSource
+    from sdlearn.models.single_file import save_single_file
     from sdlearn.models.stable_diffusion import StableDiffusion
     from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
     from sdlearn.models.text_encoder import save_text_encoder
@@ -22,8 +24,11 @@ __all__ = [
     "StableDiffusion",
     "StableDiffusionXL",
     "load",
+    "merged",
+    "save_single_file",
     "save_text_encoder",
     "size_ids",
+    "unmerged",
     "with_artefact",
 ]
 
@@ -34,8 +39,11 @@ _FILE_OF = {
     "StableDiffusion": "stable_diffusion",
     "StableDiffusionXL": "stable_diffusion_xl",
     "load": "loading",
+    "merged": "lora",
+    "save_single_file": "single_file",
     "save_text_encoder": "text_encoder",
     "size_ids": "conditioning",
+    "unmerged": "artefact",
     "with_artefact": "artefact",
 }
 

@@ -143,11 +143,11 @@ class StableDiffusion:
             self.noise_scheduler.config, timestep_spacing="linspace"
         )
 
-    def with_artefact(self, path: str | Path) -> StableDiffusion:
+    def with_artefact(self, path: str | Path, scale: float = 1.0) -> StableDiffusion:
         """Return this model with something learned put in; see `sdlearn.models.with_artefact`."""
         from sdlearn.models.artefact import with_artefact
 
-        return with_artefact(self, path)
+        return with_artefact(self, path, scale)
 
     def facts(self) -> dict[str, Any]:
         """Return what identifies the model in a file made from it."""

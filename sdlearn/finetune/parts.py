@@ -1,0 +1,117 @@
+"""The parts of a model that train: wholly, as copies, or through LoRA beside their own weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import LoraConfig
+
+from sdlearn.data.cache import CaptionCache
+from sdlearn.models import save_text_encoder
+from sdlearn.models.artefact import write_record
+from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
+from sdlearn.models.lora_files import write_lora
+
+if TYPE_CHECKING:
+    from sdlearn.finetune.config import LoRAConfig
+    from sdlearn.models import Conditioning, StableDiffusion
+
+
+class TrainedParts:
+    """The U-Net of a model and perhaps its text encoders, ready to train; the model is not changed.
+
+    With `lora` only updates train, float32, and the weights themselves are shared with the model;
+    without it all weights of float32 copies train.
+    """
+
+    def __init__(
+        self, sd: StableDiffusion, train_text_encoder: bool, lora: LoRAConfig | None = None
+    ) -> None:
+        self.lora = lora
+        parts = {"unet": sd.unet, **(sd.text_encoders if train_text_encoder else {})}
+        if lora is None:
+            self.models = {
+                name: copy.deepcopy(part).float().requires_grad_(True)
+                for name, part in parts.items()
+            }
+        else:
+            self.models = {name: _with_lora(part, name, lora) for name, part in parts.items()}
+        self.sd = replace(sd.freeze(), **self.models)
+
+    def prepare_prompts(self, prompts: Iterable[str]) -> None:
+        """Encode every prompt once, unless the text encoders train."""
+        if self.models.keys() == {"unet"}:
+            self.captions = CaptionCache(self.sd, prompts)
+
+    def condition(
+        self, prompts: Sequence[str], text_encoders: Mapping[str, torch.nn.Module]
+    ) -> Conditioning:
+        """What the U-Net is told, B rows: fresh from the text encoders that train, if any do."""
+        if not text_encoders:
+            return self.captions[prompts]
+        return self.sd.condition(prompts, **text_encoders)
+
+    def parameter_groups(
+        self, learning_rate: float, text_encoder_learning_rate: float | None
+    ) -> list[dict[str, Any]]:
+        """One group a model, as a text encoder needs a lower learning rate: else a fifth."""
+        own_rate = text_encoder_learning_rate or learning_rate / 5
+        rates = dict.fromkeys(self.models, own_rate) | {"unet": learning_rate}
+        return [
+            {"params": [p for p in model.parameters() if p.requires_grad], "lr": rates[name]}
+            for name, model in self.models.items()
+        ]
+
+    def save(self, folder: Path, record: Mapping[str, Any]) -> Path:
+        """Write what was trained, and a record of it: LoRA files, or `unet/` and so on."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.lora is not None:
+            write_lora(folder, self.sd, record)
+        for name, model in self.models.items() if self.lora is None else ():
+            if name == "unet":
+                model.save_pretrained(folder / name, safe_serialization=True)
+            else:
+                save_text_encoder(model, folder / name)
+        write_record(folder, record)
+        return folder
+
+
+def _with_lora(model: Any, part: str, config: LoRAConfig) -> Any:
+    """A second model of the same weights with updates that train beside them, float32."""
+    field = "target_modules" if part == "unet" else "text_encoder_target_modules"
+    targets = getattr(config, field)
+    _check_targets(model, part, field, targets)
+    adapted = new_adapter(
+        model,
+        LoraConfig(
+            r=config.rank,
+            lora_alpha=config.rank if config.alpha is None else config.alpha,  # type: ignore[arg-type]
+            lora_dropout=config.dropout,
+            init_lora_weights="gaussian" if config.init == "gaussian" else True,
+            target_modules=list(targets),
+        ),
+    )
+    for weight in adapter_weights(adapted, TRAINED):
+        weight.data = weight.data.float()
+        weight.requires_grad_(True)
+    return adapted
+
+
+def _check_targets(model: torch.nn.Module, part: str, field: str, targets: Sequence[str]) -> None:
+    """Raise ValueError for a target that is no linear layer or convolution of the model."""
+    if TRAINED in adapter_names(model):
+        raise ValueError(f"the {part} holds a LoRA that trains: merge that first, or load its file")
+    layers = layers_of(model)
+    for target in targets:
+        named = [path for path, _ in model.named_modules() if f".{path}".endswith(f".{target}")]
+        if not named or not set(named) <= layers.keys():
+            known = ", ".join(sorted({path.rpartition(".")[2] for path in layers}))
+            raise ValueError(
+                f'{field}: "{target}" names no layers of the {part} that a LoRA can update: take '
+                f"such as {known}"
+            )
