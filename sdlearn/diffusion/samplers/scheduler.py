@@ -1,0 +1,140 @@
+"""What the schedulers of this package have in common: settings, timesteps, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from diffusers import DDPMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMSchedulerOutput
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+
+from sdlearn.diffusion.loss import check_prediction_type
+from sdlearn.diffusion.samplers.prediction import picture_and_noise
+from sdlearn.diffusion.samplers.timesteps import inference_timesteps
+from sdlearn.diffusion.schedule import NoiseSchedule
+
+
+class Stepping:
+    """What a scheduler needs beside its formula, if it keeps nothing between steps.
+
+    A class made of this and diffusers' `SchedulerMixin` and `ConfigMixin` takes the settings that
+    `_set_up` reads, and its `step` gives the formula, with one model call a step. A step looks up
+    its timestep among those of the run, so that a run may begin at any of them, as img2img's does.
+    """
+
+    config: Any  # from ConfigMixin
+
+    _compatibles: ClassVar[list[str]] = [kind.name for kind in KarrasDiffusionSchedulers]
+    order = 1  # model calls a step
+    init_noise_sigma = 1.0  # of the noise that a run starts from
+
+    def _set_up(self) -> None:
+        """Make the noise levels from the config, and refuse what the samplers cannot do."""
+        config = self.config
+        check_prediction_type(config.prediction_type)
+        if config.rescale_betas_zero_snr and config.prediction_type == "epsilon":
+            raise ValueError(
+                "rescale_betas_zero_snr leaves only noise at the last timestep, where predicted "
+                'noise says nothing about the picture: set prediction_type to "v_prediction"'
+            )
+        if config.thresholding:
+            raise ValueError(
+                "thresholding is not done by the samplers of this package: set it to False, or "
+                "take diffusers' own"
+            )
+        inference_timesteps(config.num_train_timesteps, 1, config.timestep_spacing)
+        # diffusers' own table, so that noise levels are the same to the last bit
+        table = DDPMScheduler(
+            num_train_timesteps=config.num_train_timesteps,
+            beta_start=config.beta_start,
+            beta_end=config.beta_end,
+            beta_schedule=config.beta_schedule,
+            trained_betas=config.trained_betas,
+            rescale_betas_zero_snr=config.rescale_betas_zero_snr,
+        )
+        self.betas, self.alphas_cumprod = table.betas, table.alphas_cumprod
+        if not (self.betas.min() > 0 and self.betas.max() <= 1):
+            raise ValueError("the betas leave the range from 0 to 1: a variance must be within it")
+        self.num_inference_steps: int | None = None
+        self.timesteps = torch.arange(config.num_train_timesteps - 1, -1, -1)
+
+    def __len__(self) -> int:
+        """T, the number of training timesteps."""
+        return len(self.alphas_cumprod)
+
+    def set_timesteps(
+        self, num_inference_steps: int, device: torch.device | str | None = None
+    ) -> None:
+        """Choose the timesteps of a run; ValueError where there are fewer to choose from."""
+        config = self.config
+        timesteps = inference_timesteps(
+            len(self), num_inference_steps, config.timestep_spacing, config.steps_offset
+        )
+        self.num_inference_steps = num_inference_steps
+        self.timesteps = torch.tensor(timesteps, device=device)
+
+    def scale_model_input(
+        self, sample: torch.Tensor, timestep: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Return the sample as it is: variance-preserving models take it unscaled."""
+        return sample
+
+    def add_noise(
+        self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the noisy samples at `timesteps` (B,), as `NoiseSchedule.add_noise` does."""
+        schedule = NoiseSchedule(alphas_cumprod=self.alphas_cumprod).to(original_samples.device)
+        return schedule.add_noise(original_samples, noise, timesteps.to(original_samples.device))
+
+    def _next_timestep(self, timestep: torch.Tensor | int) -> int | None:
+        """The timestep that this step goes to, or None where it is the run's last."""
+        if self.num_inference_steps is None:
+            raise ValueError("no timesteps are chosen yet: call set_timesteps first")
+        timesteps = self.timesteps.tolist()
+        if int(timestep) not in timesteps:
+            raise ValueError(
+                f"timestep {int(timestep)} is none of this run's {len(timesteps)}: "
+                "pass those of scheduler.timesteps"
+            )
+        following = timesteps[timesteps.index(int(timestep)) + 1 :]
+        return following[0] if following else None
+
+    def _alpha_bar(self, timestep: torch.Tensor | int) -> float:
+        return float(self.alphas_cumprod[int(timestep)])
+
+    def _predict(
+        self, model_output: torch.Tensor, timestep: torch.Tensor | int, sample: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Sample, `pred_original_sample` (clipped if so set) and `pred_epsilon`.
+
+        In float32 at least: half precision would round away what a small step changes.
+        """
+        if model_output.shape != sample.shape:
+            raise ValueError(
+                f"the model's output is {tuple(model_output.shape)} and the sample "
+                f"{tuple(sample.shape)}: only models that predict one value for each are supported"
+            )
+        dtype = torch.promote_types(sample.dtype, torch.float32)
+        sample = sample.to(dtype)
+        picture, noise = picture_and_noise(
+            sample,
+            model_output.to(dtype),
+            self._alpha_bar(timestep),
+            self.config.prediction_type,
+        )
+        if self.config.clip_sample:
+            picture = picture.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
+        return sample, picture, noise
+
+    @staticmethod
+    def _output(
+        prev_sample: torch.Tensor,
+        pred_original_sample: torch.Tensor,
+        dtype: torch.dtype,
+        return_dict: bool,
+    ) -> Any:
+        answer = prev_sample.to(dtype), pred_original_sample.to(dtype)
+        if not return_dict:
+            return answer
+        return DDPMSchedulerOutput(prev_sample=answer[0], pred_original_sample=answer[1])
