@@ -1,12 +1,14 @@
 """Models of the real shapes at a small size, with random weights, as diffusers folders."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
     EulerDiscreteScheduler,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -18,7 +20,9 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from sdlearn.models import save_text_encoder
+from sdlearn.models import StableDiffusion, StableDiffusionXL, save_text_encoder
+from sdlearn.models.architectures import ARCHITECTURES, Architecture
+from sdlearn.models.clip_tokenizer import clip_tokenizer
 
 CLIP_L, CLIP_G = 16, 24  # widths of SDXL's text encoders; 768 and 1280 in the real one
 
@@ -85,3 +89,52 @@ def write_small_sdxl(folder: Path, tokenizer_folder: Path, vae: AutoencoderKL) -
     save_text_encoder(second, folder / "text_encoder_2")
     assert json.loads((folder / "text_encoder_2" / "config.json").read_text())["eos_token_id"] == 2
     return folder
+
+
+def reduced(kind: str) -> Architecture:
+    """Stable Diffusion 1.5 or SDXL with all of their blocks, at a fraction of width and depth."""
+    real = ARCHITECTURES[kind]
+    clip = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    clip |= {"num_hidden_layers": 2, "projection_dim": 16}
+    vae = {**real.vae, "block_out_channels": (32, 32, 32, 64)}
+    unet = {"block_out_channels": (32, 64, 64, 64), "cross_attention_dim": 16, "sample_size": 8}
+    if real.text_encoder_2 is None:
+        return replace(
+            real,
+            unet={**real.unet, **unet},
+            vae=vae,
+            text_encoder={**real.text_encoder, **clip},
+        )
+    unet |= {"block_out_channels": (32, 64, 64), "cross_attention_dim": 40}
+    unet |= {"attention_head_dim": (2, 4, 4), "transformer_layers_per_block": (1, 1, 2)}
+    unet |= {"addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 24 + 6 * 8}
+    big = {**clip, "hidden_size": 24, "projection_dim": 24}
+    return replace(
+        real,
+        unet={**real.unet, **unet},
+        vae=vae,
+        text_encoder={**real.text_encoder, **clip},
+        text_encoder_2={**real.text_encoder_2, **big},
+    )
+
+
+def stand_in(kind: str) -> StableDiffusion:
+    """Stable Diffusion 1.5 ("sd15") or SDXL ("sdxl") as `reduced`, with random weights."""
+    torch.manual_seed(2)
+    shape = reduced(kind)
+    parts: dict[str, Any] = {
+        "tokenizer": clip_tokenizer(),
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**shape.text_encoder)),
+        "vae": AutoencoderKL(**shape.vae),
+        "unet": UNet2DConditionModel(**shape.unet),
+        "noise_scheduler": DDIMScheduler(**shape.scheduler),
+        "name": kind,
+    }
+    if shape.text_encoder_2 is None:
+        return StableDiffusion(**parts).freeze()
+    config = CLIPTextConfig(**{**shape.text_encoder_2, "eos_token_id": 49407})
+    return StableDiffusionXL(
+        **parts,
+        tokenizer_2=clip_tokenizer("!"),
+        text_encoder_2=CLIPTextModelWithProjection(config),
+    ).freeze()

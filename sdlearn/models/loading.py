@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 from sdlearn.models.registry import SOURCES, ModelSource, shipped_folder
+from sdlearn.models.single_file import open_single_file
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
 from sdlearn.models.text_encoder import load_text_encoder
@@ -50,9 +52,10 @@ def load(
     """Open a Stable Diffusion, frozen and in evaluation mode.
 
     `name_or_path` is a name from the registry ("mini", "sd15", "sdxl"), a folder in diffusers'
-    format, or a hub id. `device` is CUDA where there is one unless given. Only safetensors are
-    read: a pickle (.bin, .pt, .ckpt) runs whatever code it holds. On a CPU, float16 is refused.
-    SDXL comes back as a `StableDiffusionXL`.
+    format, a single `.safetensors` checkpoint of Stable Diffusion 1.x or SDXL, or a hub id.
+    `device` is CUDA where there is one unless given. Only safetensors are read: a pickle (.bin,
+    .pt, .ckpt) runs whatever code it holds. On a CPU, float16 is refused. SDXL comes back as a
+    `StableDiffusionXL`.
 
     Raises ValueError for a name that is not known, a model that is no Stable Diffusion, weights in
     pickles and float16 on a CPU; FileNotFoundError for a missing folder or file, and
@@ -61,8 +64,22 @@ def load(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cpu" and dtype == torch.float16:
         raise ValueError("float16 does not work on a CPU: load with dtype=torch.float32")
-    source = _source_of(str(name_or_path))
-    folder = _folder_of(str(name_or_path), source)
+    name = str(name_or_path)
+    source = _source_of(name)
+    path = Path(name).expanduser()
+    is_file = source is None and path.is_file() and path.suffix == ".safetensors"
+    sd = open_single_file(path) if is_file else _open_folder(_folder_of(name, source))
+    if source is None and isinstance(sd, StableDiffusionXL):
+        source = SOURCES["sdxl"]
+    sd = replace(sd, name=name, learning_rates=dict(source.learning_rates) if source else {})
+    sd = replace(sd, train_steps=dict(source.train_steps) if source else {})
+    for model in (sd.vae, sd.unet):  # measured on a CPU: a training step is 10 % faster or more
+        model.to(memory_format=torch.channels_last)
+    return sd.freeze().to(device, dtype)
+
+
+def _open_folder(folder: Path) -> StableDiffusion:
+    """The model in a folder in diffusers' format."""
     kind = _check_folder(folder)
     parts: dict[str, Any] = {
         "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer"),
@@ -70,16 +87,10 @@ def load(
         "vae": AutoencoderKL.from_pretrained(folder / "vae", **SAFE),
         "unet": UNet2DConditionModel.from_pretrained(folder / "unet", **SAFE),
         "noise_scheduler": _load_scheduler(folder),
-        "name": str(name_or_path),
-        "learning_rates": dict(source.learning_rates) if source else {},
     }
     if kind == "StableDiffusionXLPipeline":
-        sd: StableDiffusion = StableDiffusionXL(**parts, **_load_second_encoder(folder))
-    else:
-        sd = StableDiffusion(**parts)
-    for model in (sd.vae, sd.unet):  # measured on a CPU: a training step is 10 % faster or more
-        model.to(memory_format=torch.channels_last)
-    return sd.freeze().to(device, dtype)
+        return StableDiffusionXL(**parts, **_load_second_encoder(folder))
+    return StableDiffusion(**parts)
 
 
 def _source_of(name: str) -> ModelSource | None:
@@ -108,7 +119,7 @@ def _folder_of(name: str, source: ModelSource | None) -> Path:
         return path
     if path.is_file():
         reason = "a pickle runs code, so only safetensors are read: " * (path.suffix in PICKLES)
-        raise ValueError(f"{name} is a single file: {reason}give a folder in diffusers' format")
+        raise ValueError(f"{name} is a single file: {reason}give a .safetensors, or a folder")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _fetch([(name, None)])
     raise FileNotFoundError(f'there is no model "{name}": give {_names()}, a folder or a hub id')
