@@ -22,6 +22,23 @@ CHECKPOINTING = (  # methods that start and stop it: diffusers, transformers, ol
 
 
 @contextmanager
+def forward_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Take off in the end what accelerate puts around a module's `forward` for mixed precision.
+
+    Its own way back, `unwrap_model`, peels too far: a text encoder of transformers 5 comes out
+    without the decorators that give hidden states and tuples.
+    """
+    before = module.__dict__.get("forward")
+    try:
+        yield
+    finally:
+        for name in ("forward", "_original_forward"):
+            module.__dict__.pop(name, None)
+        if before is not None:
+            module.__dict__["forward"] = before
+
+
+@contextmanager
 def recomputed(modules: Iterable[Any]) -> Iterator[None]:
     """Keep few activations of diffusers' and transformers' models: the rest is computed again.
 

@@ -13,7 +13,7 @@ import torch
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
-from sdlearn.finetune.accelerating import recomputed
+from sdlearn.finetune.accelerating import forward_kept, recomputed
 from sdlearn.finetune.optimizer import make_optimizer
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ class TrainingState:
         self.step = facts["step"]
 
     def finish(self) -> None:
-        """Put the moving average in place, and take mixed precision off the models."""
+        """Put the moving average in place, and take off the models what the run put on them."""
         if self.ema is not None:
             self.ema.copy_to(self.parameters.values())
         for model in self.models.values():
-            self.accelerator.unwrap_model(model, keep_fp32_wrapper=False).eval()
+            model.eval()
         self.undo.close()
 
     @contextmanager
@@ -141,6 +141,8 @@ def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> 
         num_training_steps=config.max_train_steps,
     )
     undo = ExitStack()
+    for module in modules.values():
+        undo.enter_context(forward_kept(module))
     if config.gradient_checkpointing:
         undo.enter_context(recomputed([method.sd.unet, *modules.values()]))
     return TrainingState(
@@ -171,16 +173,23 @@ def run_settings(method: Method, pictures: Sequence[Picture], config: FitConfig)
         for key, value in fields.items()
         if key not in FREE_FIELDS and not isinstance(value, Path)
     }
-    digest = 0
-    for picture in pictures:
-        digest = zlib.crc32(picture.image.tobytes() + picture.text.encode(), digest)
     return {
         **fixed,
         "method": method.name,
         "base_model": method.sd.name,
         "learning_rate": choose_learning_rate(method, config),
-        "pictures": f"{len(pictures)}, checksum {digest:08x}",
+        "pictures": _fingerprint(pictures),
     }
+
+
+def _fingerprint(pictures: Any) -> str:
+    """What other pictures or captions do not share; streams and lazy folders have their own."""
+    if hasattr(pictures, "fingerprint"):
+        return pictures.fingerprint
+    digest = 0
+    for picture in pictures:
+        digest = zlib.crc32(picture.image.tobytes() + picture.text.encode(), digest)
+    return f"{len(pictures)}, checksum {digest:08x}"
 
 
 def _laid_out_like(parameter: torch.Tensor, value: Any) -> Any:
