@@ -1,0 +1,23 @@
+"""Checks of the exercises: `checks.add_noise(add_noise)` says if an answer is right, or why not.
+
+They need no files, no network and no notebook metadata. Every check of the course is a function
+here, named after what it checks.
+"""
+
+from sdlearn.course.checks.answers import Check, Right, WrongAnswer
+from sdlearn.course.checks.diffusion import add_noise, ddim_step, half_gone, predict_original
+
+CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter asks
+    "02": (add_noise, predict_original, ddim_step, half_gone),
+}
+
+__all__ = [
+    "CHAPTERS",
+    "Check",
+    "Right",
+    "WrongAnswer",
+    "add_noise",
+    "ddim_step",
+    "half_gone",
+    "predict_original",
+]
