@@ -190,6 +190,19 @@ def test_alpha_other_than_the_rank_survives_each_file(tiny, tmp_path):
     assert not torch.equal(draw(plain), draw(method.sd.pipeline()))
 
 
+def test_a_file_with_ranks_and_alphas_of_its_own_for_each_layer_loads_as_in_diffusers(
+    tiny, tmp_path
+):
+    tensors = kohya_tensors(read_adapter(trained(tiny, rank=2).sd), parts=2)
+    other = kohya_tensors(read_adapter(trained(tiny, rank=5, alpha=2.0).sd), parts=2)
+    tensors |= {key: value for key, value in other.items() if "mid_block" in key}
+    save_file(tensors, tmp_path / "mixed.safetensors")
+    plain = copy.deepcopy(tiny).pipeline()
+    plain.load_lora_weights(tmp_path / "mixed.safetensors")
+    loaded = tiny.with_artefact(tmp_path / "mixed.safetensors")
+    assert torch.equal(draw(loaded.pipeline()), draw(plain))
+
+
 def test_sdxl_files_with_stabilitys_names_of_blocks_load_as_in_diffusers(tiny_xl, tmp_path):
     """kohya's own SDXL trainer writes these names."""
     method = trained(tiny_xl, alpha=2.0, target_modules=("to_q", "conv1", "ff.net.2"))

@@ -104,7 +104,7 @@ def test_merging_shares_what_no_lora_updates_and_one_without_any_is_the_same(tin
 
 
 def test_loading_while_a_run_goes_on_leaves_what_trains_training(tiny, pictures, two):
-    """peft freezes all that it finds, and accelerate binds mixed precision to one model."""
+    """peft freezes all that it finds in a model, and the weights are shared."""
     (_, folder), _ = two
     config = FitConfig(max_train_steps=3, train_batch_size=1, mixed_precision="bf16")
     quiet = DreamBooth(tiny, with_prior_preservation=False, train_text_encoder=True)
