@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from sdlearn.data.png import prepare_folder, save_generated
+from sdlearn.models.samplers import SamplerName
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from sdlearn.finetune import ImagicResult
     from sdlearn.models import StableDiffusion
 
 LARGEST_SIDE = 2048  # pixels
@@ -36,12 +38,16 @@ class Generate:
     size: str = ""
     """pixels: 128 for a square, 96x128 for height and width; '' is the model's own size"""
     steps: int = 20  # sampler steps a picture
+    sampler: SamplerName = "dpm++"  # how the noise is taken out; ddpm wants 50 steps or more
     guidance_scale: float = 5.0  # how strongly the prompt pulls; 1 is no guidance
     model: str = "mini"  # name (see `sdlearn info`), folder or hub id
     load: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """what `sdlearn train` made, to draw with; may be given several times"""
     scale: Annotated[tuple[float, ...], tyro.conf.UseAppendAction] = ()
     """how strongly each LoRA loaded counts: one for each --load, 1 where left out altogether"""
+    eta: float | None = None
+    """where to draw an edit of `sdlearn train imagic`: 0 is its picture, 1 its prompt; the chosen
+    one unless given"""
     output: Path = Path("outputs")  # folder, or a file that ends in .png for one picture
 
     def run(self) -> None:
@@ -50,15 +56,29 @@ class Generate:
         paths = self._output_paths()
         from tqdm import tqdm
 
+        from sdlearn.finetune.imagic_result import is_imagic, load_imagic
         from sdlearn.models import load
 
-        sd = load(self.model)
+        sd, drawing = load(self.model), self
+        edit = next((path for path in self.load if is_imagic(path)), None)
+        if edit is None:
+            images = self._draw(self._model(sd))
+        else:
+            result = load_imagic(sd, edit)
+            drawing = self._of_edit(result)
+            images = drawing._draw_edit(result)
+        for seed, path, image in zip(self._seeds(), paths, images, strict=True):
+            tqdm.write(str(drawing._save(image, path, seed)))  # above the progress bar
+
+    def _model(self, sd: StableDiffusion) -> StableDiffusion:
+        """The model with what is loaded in it."""
+        if self.eta is not None:
+            raise ValueError("--eta is for what `sdlearn train imagic` made: name that by --load")
         for artefact, scale in self._loaded():
             sd = sd.with_artefact(artefact, scale)
         for side in self._sides():
             sd.check_size(side)
-        for seed, path, image in zip(self._seeds(), paths, self._draw(sd), strict=True):
-            tqdm.write(str(self._save(image, path, seed)))  # above the progress bar
+        return sd
 
     def _check(self) -> None:
         for name in ("number", "steps"):
@@ -119,7 +139,9 @@ class Generate:
         import torch
         from tqdm import tqdm
 
-        pipeline: Any = sd.pipeline()
+        from sdlearn.models.samplers import make_sampler
+
+        pipeline: Any = sd.pipeline(make_sampler(self.sampler, sd.noise_scheduler))
         pipeline.set_progress_bar_config(disable=True)
         height, width = self._sides() or (sd.image_size, sd.image_size)
         with tqdm(total=self.number * self.steps, unit="step", desc="drawing") as progress:
@@ -135,6 +157,31 @@ class Generate:
                     callback_on_step_end=_advance(progress),
                 ).images[0]
 
+    def _of_edit(self, result: ImagicResult) -> Generate:
+        """These settings for an edit of Imagic's: its prompt, and the chosen eta unless given."""
+        target, size = result.config.target_prompt, result.size
+        if len(self.load) > 1 or self.scale:
+            raise ValueError("--load names an edit of Imagic's: draw that alone, without --scale")
+        if self.prompt not in ("", target):
+            raise ValueError(f'the edit goes towards "{target}": give that as the prompt, or ""')
+        if any(side != size for side in self._sides()):
+            raise ValueError(f"--size {self.size}: the edit can only be drawn at {size}, as learnt")
+        eta = self.eta if self.eta is not None else result.eta
+        if eta is None or not math.isfinite(eta):
+            raise ValueError("no eta was chosen for this edit: give --eta, such as 0.7")
+        return replace(self, prompt=target, eta=eta)
+
+    def _draw_edit(self, result: ImagicResult) -> Iterator[Image.Image]:
+        """Draw one picture a seed at the eta."""
+        for seed in self._seeds():
+            yield from result.draw(
+                [self.eta or 0.0],
+                seed,
+                negative_prompt=self.negative_prompt or None,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance_scale,
+            )
+
     def _save(self, image: Image.Image, path: Path, seed: int) -> Path:
         return save_generated(
             image,
@@ -142,10 +189,15 @@ class Generate:
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=seed,
-            model=" + ".join([self.model, *(_named(*loaded) for loaded in self._loaded())]),
+            model=self._named_model(),
             steps=self.steps,
             guidance_scale=self.guidance_scale,
+            sampler=self.sampler,
         )
+
+    def _named_model(self) -> str:
+        names = [self.model, *(_named(*loaded) for loaded in self._loaded())]
+        return " + ".join(names) + ("" if self.eta is None else f" at eta {self.eta:g}")
 
 
 def _named(artefact: Path, scale: float) -> str:

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from sdlearn.commands.imagic import TrainImagic
 from sdlearn.data.folder import read_pictures
 from sdlearn.data.png import prepare_folder
-from sdlearn.finetune.config import DreamBoothConfig, FitConfig, TextualInversionConfig
+from sdlearn.finetune.config import (
+    DreamBoothConfig,
+    FitConfig,
+    LoRAConfig,
+    TextualInversionConfig,
+)
 
 if TYPE_CHECKING:
     from sdlearn.finetune import Method
@@ -75,12 +81,29 @@ class TrainDreamBooth(_Run):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainLoRA(_Run):
+    """Teach a model what captioned pictures show, by small updates beside its weights.
+
+    What comes out is a few megabytes, for this model and its relatives; several can be mixed.
+    """
+
+    method: LoRAConfig = field(default_factory=LoRAConfig)
+
+    def make_method(self, sd: StableDiffusion) -> Method:
+        from sdlearn.finetune import LoRA
+
+        return LoRA(sd, self.method)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """Fine-tune a model on a folder of pictures."""
 
     command: (
         Annotated[TrainTextualInversion, tyro.conf.subcommand("textual-inversion")]
         | Annotated[TrainDreamBooth, tyro.conf.subcommand("dreambooth")]
+        | Annotated[TrainImagic, tyro.conf.subcommand("imagic")]
+        | Annotated[TrainLoRA, tyro.conf.subcommand("lora")]
     )
 
     def run(self) -> None:

@@ -21,6 +21,7 @@ class ModelSource:
     mirrors: tuple[str, ...] = ()  # hub ids with the same weights, tried in turn
     supported: bool = True  # whether `load` can open it
     learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> what suits it
+    train_steps: Mapping[str, int] = field(default_factory=dict)  # method -> what suits it
 
 
 SOURCES: dict[str, ModelSource] = {

@@ -34,6 +34,7 @@ class StableDiffusion:
     noise_scheduler: SchedulerMixin  # as trained with; for drawing it is only read
     name: str = ""  # what `load` was asked for
     learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> rate
+    train_steps: Mapping[str, int] = field(default_factory=dict)  # method -> optimizer steps
 
     @property
     def vae_reduction(self) -> int:
