@@ -17,6 +17,7 @@ from sdlearn.commands.character import Character
 from sdlearn.commands.demo import Demo
 from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
+from sdlearn.commands.grade import Grade
 from sdlearn.commands.info import Info
 from sdlearn.commands.pretrain import Pretrain
 from sdlearn.commands.train import Train
@@ -32,6 +33,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Grade, tyro.conf.subcommand("grade")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

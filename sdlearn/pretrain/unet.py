@@ -23,6 +23,7 @@ from sdlearn.data.cache import latents_from_moments
 from sdlearn.data.captions import caption
 from sdlearn.data.render import characters
 from sdlearn.diffusion import NoiseSchedule, diffusion_loss
+from sdlearn.models.architectures import SCHEDULER
 from sdlearn.pretrain.clip import tokenize
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset, sheet
@@ -45,14 +46,7 @@ def build_unet(config: PretrainConfig) -> UNet2DConditionModel:
 
 def build_noise_scheduler() -> DDPMScheduler:
     """Stable Diffusion's noise schedule."""
-    return DDPMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        steps_offset=1,
-    )
+    return DDPMScheduler.from_config(SCHEDULER)
 
 
 @torch.no_grad()

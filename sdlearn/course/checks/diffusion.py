@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
-from sdlearn.diffusion import NoiseSchedule
-from sdlearn.pretrain.unet import build_noise_scheduler
+from sdlearn.models.architectures import SCHEDULER
 
 SHAPE = (3, 2, 4, 4)
 
@@ -87,12 +86,17 @@ def ddim_step(answer: Any) -> str:
 @check(points=1)
 def half_gone(answer: Any) -> str:
     """The first timestep at which the noise in Stable Diffusion outweighs the picture."""
-    schedule = NoiseSchedule.from_scheduler(build_noise_scheduler())
-    right = int((schedule.alphas_cumprod < 0.5).nonzero()[0])
+    roots = torch.linspace(
+        SCHEDULER["beta_start"] ** 0.5,
+        SCHEDULER["beta_end"] ** 0.5,
+        SCHEDULER["num_train_timesteps"],
+    )
+    alpha_bar = torch.cumprod(1 - roots**2, dim=0)  # (T,)
+    right = int((alpha_bar < 0.5).nonzero()[0])
     got = number(answer, "half_gone")
     if abs(got - right) <= 1:
         return f"From timestep {right} on there is more noise than picture."
-    if abs(got - int((schedule.alphas_cumprod.sqrt() < 0.5).nonzero()[0])) <= 1:
+    if abs(got - int((alpha_bar.sqrt() < 0.5).nonzero()[0])) <= 1:
         raise WrongAnswer("compare variances: alpha_bar with 1 - alpha_bar, without the root")
     side = "still more picture than noise" if got < right else "more noise already long before"
     raise WrongAnswer(f"at timestep {got:g} there is {side}")
