@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "evaluate": set(FIRST),
     "course": {*FIRST, "pretrain", "finetune", "evaluate"},
 }
-LIGHT = ["sdlearn", "sdlearn.finetune.config", "sdlearn.models.registry"]
+LIGHT = ["sdlearn", "sdlearn.finetune.config", "sdlearn.models.registry", "sdlearn.models.samplers"]
 
 
 def imported_rooms(source: str) -> set[str]:

@@ -14,6 +14,7 @@ FACTS = {
     "model": "mini + <my-character>",
     "steps": 20,
     "guidance_scale": 4.5,
+    "sampler": "quasi-taylor-2",
 }
 
 
@@ -30,7 +31,7 @@ def test_other_programs_find_the_prompt_and_that_ai_made_it(tmp_path):
         text = image.text
     assert text["parameters"].splitlines()[0] == "紫の髪の人,"
     assert text["parameters"].splitlines()[-1] == (
-        f"Steps: 20, CFG scale: 4.5, Seed: {2**62}, Size: 40x30, Model: mini + <my-character>"
+        f"Steps: 20, Sampler: quasi-taylor-2, CFG scale: 4.5, Seed: {2**62}, Size: 40x30, Model: mini + <my-character>"
     )
     assert text["Description"].startswith("Made by AI")
 

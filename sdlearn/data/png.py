@@ -42,6 +42,7 @@ class Generated:
     model: str  # name in the registry, folder or hub id
     steps: int  # sampler steps
     guidance_scale: float  # 1 is none
+    sampler: str = "dpm++"  # name in `sdlearn.models.samplers`
 
 
 def save_generated(
@@ -54,6 +55,7 @@ def save_generated(
     model: str,
     steps: int,
     guidance_scale: float,
+    sampler: str = "dpm++",
 ) -> Path:
     """Write a drawn picture as PNG with how it was made, and return its path.
 
@@ -67,6 +69,7 @@ def save_generated(
         model=model,
         steps=steps,
         guidance_scale=guidance_scale,
+        sampler=sampler,
     )
     path = Path(path).expanduser()
     prepare_folder(path.parent)
@@ -127,6 +130,7 @@ def _parameters(generated: Generated, size: tuple[int, int]) -> str:
     """Prompt, negative prompt and settings, a line each, as Stable Diffusion web UIs write them."""
     settings = {
         "Steps": generated.steps,
+        "Sampler": generated.sampler,
         "CFG scale": generated.guidance_scale,
         "Seed": generated.seed,
         "Size": f"{size[0]}x{size[1]}",

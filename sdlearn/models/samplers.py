@@ -1,0 +1,79 @@
+"""A name -> the sampler that draws by it.
+
+Imports nothing heavy: the command line reads the names for its help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+
+OURS = "sdlearn.diffusion.samplers"
+
+SamplerName = Literal[
+    "dpm++",
+    "unipc",
+    "ddim",
+    "ddpm",
+    "quasi-taylor-1",
+    "quasi-taylor-2",
+    "quasi-taylor-3",
+    "quasi-taylor-sde",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """A scheduler's class, and what is set beside the model's own noise schedule."""
+
+    scheduler: str  # name of the class
+    library: str = "diffusers"  # the module that has it
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _quasi_taylor(**settings: Any) -> Sampler:
+    settings = {"timestep_spacing": "trailing", **settings}
+    return Sampler(library=OURS, scheduler="QuasiTaylorScheduler", settings=settings)
+
+
+# All start at the noisiest timestep, as the noise that is drawn from is pure; "leading", Stable
+# Diffusion's own spacing, would start later, and leave noise in where steps are few. DDIM and DDPM
+# are ours as diffusers' go astray with "trailing" for some numbers of steps (its issue 9261).
+SAMPLERS: dict[str, Sampler] = {
+    "dpm++": Sampler(
+        scheduler="DPMSolverMultistepScheduler", settings={"timestep_spacing": "linspace"}
+    ),
+    "unipc": Sampler(
+        scheduler="UniPCMultistepScheduler", settings={"timestep_spacing": "linspace"}
+    ),
+    "ddim": Sampler(
+        library=OURS,
+        scheduler="PlainDDIMScheduler",
+        settings={"timestep_spacing": "trailing", "set_alpha_to_one": True},
+    ),
+    "ddpm": Sampler(
+        library=OURS, scheduler="PlainDDPMScheduler", settings={"timestep_spacing": "trailing"}
+    ),
+    "quasi-taylor-1": _quasi_taylor(taylor_order=1),
+    "quasi-taylor-2": _quasi_taylor(taylor_order=2),
+    "quasi-taylor-3": _quasi_taylor(taylor_order=3),
+    "quasi-taylor-sde": _quasi_taylor(taylor_order=2, stochastic=True),
+}
+
+
+def make_sampler(name: str, noise_scheduler: Any) -> SchedulerMixin:
+    """Make the sampler of a name for the noise that a model was trained with.
+
+    `noise_scheduler` is any of diffusers' schedulers, such as `StableDiffusion.noise_scheduler`.
+    Raises ValueError for a name that is none.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f'there is no sampler "{name}": give one of {", ".join(SAMPLERS)}')
+    sampler = SAMPLERS[name]
+    kind = getattr(import_module(sampler.library), sampler.scheduler)
+    return kind.from_config(noise_scheduler.config, **sampler.settings)
