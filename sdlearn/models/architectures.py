@@ -23,7 +23,7 @@ class Architecture:
     scheduler: Mapping[str, Any]  # of DDIMScheduler
 
 
-SCHEDULER = {
+SCHEDULER: dict[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
