@@ -42,6 +42,8 @@ class TrainedParts:
         else:
             self.models = {name: _with_lora(part, name, lora) for name, part in parts.items()}
         self.sd = replace(sd.freeze(), **self.models)
+        for parameter in self.sd.idle_parameters:
+            parameter.requires_grad_(False)
 
     def prepare_prompts(self, prompts: Iterable[str]) -> None:
         """Encode every prompt once, unless the text encoders train."""

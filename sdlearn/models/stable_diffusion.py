@@ -71,6 +71,11 @@ class StableDiffusion:
         """The tokenizers by name, in the order of the text encoders."""
         return {"tokenizer": self.tokenizer}
 
+    @property
+    def idle_parameters(self) -> list[torch.nn.Parameter]:
+        """Parameters behind what the U-Net is told, which nothing can train; SDXL has some."""
+        return []
+
     def freeze(self) -> StableDiffusion:
         """Switch gradients and training mode off in every part, in place; returns itself."""
         for model in self.models:

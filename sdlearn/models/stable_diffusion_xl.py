@@ -11,6 +11,7 @@ from diffusers import StableDiffusionXLPipeline
 
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.stable_diffusion import StableDiffusion, token_ids
+from sdlearn.models.text_encoder import WRAPPER
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -38,6 +39,20 @@ class StableDiffusionXL(StableDiffusion):
     def tokenizers(self) -> dict[str, Any]:
         """The tokenizers by name, in the order of the text encoders."""
         return {"tokenizer": self.tokenizer, "tokenizer_2": self.tokenizer_2}
+
+    @property
+    def idle_parameters(self) -> list[torch.nn.Parameter]:
+        """Those of the first text encoder's last layer and norm, which `encode` leaves out.
+
+        Several processes that train in step wait in vain for gradients of parameters without any.
+        """
+        last = self.text_encoder.config.num_hidden_layers - 1
+        behind = (f"encoder.layers.{last}.", "final_layer_norm.")
+        return [
+            parameter
+            for name, parameter in self.text_encoder.named_parameters()
+            if name.removeprefix(WRAPPER).startswith(behind)
+        ]
 
     def tokenize(self, prompts: Sequence[str]) -> torch.Tensor:
         """Turn prompts into `input_ids` (B, 2, L), int64: a row for each text encoder."""
