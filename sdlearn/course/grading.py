@@ -16,7 +16,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,11 @@ def grade_notebook(path: Path, name: str, *, cell_seconds: float, seconds: float
     ]
 
 
-def find_answers(code: str) -> dict[str, str]:
-    """Map each check of the notebook's chapter to the expression that answers it."""
+def find_answers(code: str) -> dict[str, list[str]]:
+    """Map each check of the notebook's chapter to the expressions that it is given."""
     from sdlearn.course import checks
 
-    asked: dict[str, str] = {}
+    asked: dict[str, list[str]] = {}
     for line in code.splitlines():  # a line at a time: a broken cell must not hide the others
         try:
             tree = ast.parse(line.strip())
@@ -105,33 +105,35 @@ def find_answers(code: str) -> dict[str, str]:
                 and isinstance(node.func, ast.Attribute)
                 and isinstance(node.func.value, ast.Name)
                 and node.func.value.id == "checks"
-                and len(node.args) == 1
+                and node.args
             ):
-                asked[node.func.attr] = ast.unparse(node.args[0])
+                asked[node.func.attr] = [ast.unparse(argument) for argument in node.args]
     defined = {name for name in _points() if f"def {name}(" in code or f"{name} = " in code}
     known = [name for name in _points() if name in asked or name in defined]
     if not known:
         return {}
     chapter = checks.CHAPTERS[_chapter_of(known)]
-    return {check.__name__: asked.get(check.__name__, check.__name__) for check in chapter}
+    return {check.__name__: asked.get(check.__name__, [check.__name__]) for check in chapter}
 
 
-def judge_answers(answers: Mapping[str, str], scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def judge_answers(
+    answers: Mapping[str, Sequence[str]], scope: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
     """Check answers in the kernel that has them: points and reason of each, by its check."""
     from sdlearn.course import checks
 
     verdicts = {}
-    for name, expression in answers.items():
+    for name, expressions in answers.items():
         points, reason = 0, ""
         try:
-            right = getattr(checks, name)(eval(expression, scope))
+            right = getattr(checks, name)(*[eval(e, scope) for e in expressions])
             points, reason = right.points, right.remark
         except NotImplementedError:
             reason = "not answered"
         except checks.WrongAnswer as error:
             reason = str(error)
         except BaseException as error:  # an answer may raise anything at all
-            reason = f"{expression} cannot be had: {type(error).__name__}: {error}"
+            reason = f"{expressions[0]} cannot be had: {type(error).__name__}: {error}"
         verdicts[name] = {"points": points, "reason": reason}
     return verdicts
 
@@ -157,7 +159,7 @@ def _read(path: Path) -> Any:
 
 
 def _run(
-    notebook: Any, answers: Mapping[str, str], cell_seconds: float, seconds: float
+    notebook: Any, answers: Mapping[str, Sequence[str]], cell_seconds: float, seconds: float
 ) -> dict[str, dict[str, Any]]:
     """Run all cells and the last one; return what that said."""
     import nbformat
@@ -201,7 +203,7 @@ def _points() -> dict[str, int]:
     return {c.__name__: c.points for chapter in checks.CHAPTERS.values() for c in chapter}  # type: ignore[attr-defined]
 
 
-def _chapter_of(names: Sequence[str] | Mapping[str, str]) -> str:
+def _chapter_of(names: Container[str]) -> str:
     """The chapter that most of these checks are of."""
     from sdlearn.course import checks
 

@@ -6,9 +6,11 @@ here, named after what it checks.
 
 from sdlearn.course.checks.answers import Check, Right, WrongAnswer
 from sdlearn.course.checks.diffusion import add_noise, ddim_step, half_gone, predict_original
+from sdlearn.course.checks.stable_diffusion import guide, loudest, to_picture
 
 CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter asks
     "02": (add_noise, predict_original, ddim_step, half_gone),
+    "05": (guide, to_picture, loudest),
 }
 
 __all__ = [
@@ -18,6 +20,9 @@ __all__ = [
     "WrongAnswer",
     "add_noise",
     "ddim_step",
+    "guide",
     "half_gone",
+    "loudest",
     "predict_original",
+    "to_picture",
 ]

@@ -37,20 +37,23 @@ class Right:
         return f"\N{HEAVY CHECK MARK} {self.name}: right ({self.points} {unit}). {self.remark}"
 
 
-Check = Callable[[Any], Right]
+Check = Callable[..., Right]
 
 
-def check(*, points: int = 1) -> Callable[[Callable[[Any], str]], Check]:
-    """Make a check of a function that takes an answer, raises `WrongAnswer` or returns a remark."""
+def check(*, points: int = 1) -> Callable[[Callable[..., str]], Check]:
+    """Make a check of a function that takes an answer, raises `WrongAnswer` or returns a remark.
 
-    def decorate(judge: Callable[[Any], str]) -> Check:
+    What it takes beside the answer is what the notebook computed for it.
+    """
+
+    def decorate(judge: Callable[..., str]) -> Check:
         @functools.wraps(judge)
-        def checked(answer: Any) -> Right:
+        def checked(answer: Any, *computed: Any) -> Right:
             if answer is None or answer is ...:
                 raise NotImplementedError(f"{judge.__name__} is still to be answered")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                return Right(judge.__name__, points, judge(answer))
+                return Right(judge.__name__, points, judge(answer, *computed))
 
         checked.points = points  # type: ignore[attr-defined]
         return checked
