@@ -56,10 +56,9 @@ def _place(source: ModelSource) -> str:
     """Where a model is, or how it comes here."""
     from sdlearn.models.registry import shipped_folder
 
-    if not source.supported:
-        return "cannot be opened yet"
     if source.repo is not None:
-        return f"fetched from the hub as {source.repo}"
+        places = [f"{source.repo} at {(source.revision or 'main')[:8]}", *source.mirrors]
+        return f"fetched from the hub as {', else '.join(places)}"
     try:
         return f"in {shipped_folder(source.name)}"
     except FileNotFoundError:

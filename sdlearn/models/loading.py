@@ -109,8 +109,6 @@ def _source_of(name: str) -> ModelSource | None:
 def _folder_of(name: str, source: ModelSource | None) -> Path:
     """A folder with the model's files, fetched from the hub if need be."""
     path = Path(name).expanduser()
-    if source is not None and not source.supported:
-        raise ValueError(f'"{name}" cannot be opened yet: take one of {_names()}')
     if source is not None and source.repo is None:
         return shipped_folder(source.name)
     if source is not None:
@@ -126,7 +124,7 @@ def _folder_of(name: str, source: ModelSource | None) -> Path:
 
 
 def _names() -> str:
-    return ", ".join(f'"{name}"' for name, source in SOURCES.items() if source.supported)
+    return ", ".join(f'"{name}"' for name in SOURCES)
 
 
 def _fetch(places: list[tuple[str, str | None]]) -> Path:

@@ -19,7 +19,6 @@ class ModelSource:
     repo: str | None = None  # hub id; None: the model ships with the package
     revision: str | None = None  # commit of the hub repository
     mirrors: tuple[str, ...] = ()  # hub ids with the same weights, tried in turn
-    supported: bool = True  # whether `load` can open it
     learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> what suits it
     train_steps: Mapping[str, int] = field(default_factory=dict)  # method -> what suits it
 
@@ -48,6 +47,7 @@ SOURCES: dict[str, ModelSource] = {
             license="openrail++",
             repo="stabilityai/stable-diffusion-xl-base-1.0",
             revision="462165984030d82259a11f4367a4eed129e94a7b",
+            mirrors=("YuCollection/sdxl-1.0-base-diffusers",),
             # diffusers' script for SDXL; the middle of the range that sd-scripts' guide gives
             learning_rates={"textual-inversion": 2e-3, "dreambooth": 2e-6},
         ),
