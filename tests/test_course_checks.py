@@ -1,5 +1,7 @@
 """The checks of the exercises: right answers pass, wrong ones are told why, stubs stay stubs."""
 
+import math
+
 import pytest
 import torch
 
@@ -101,3 +103,63 @@ def test_every_check_belongs_to_a_chapter_and_can_be_called_by_its_name():
         for check in chapter:
             assert getattr(checks, check.__name__) is check
             assert check.points > 0
+
+
+def slerp(one, other, share):
+    angle = torch.acos((one * other).sum() / (one.norm() * other.norm()))
+    return (torch.sin((1 - share) * angle) * one + torch.sin(share * angle) * other) / angle.sin()
+
+
+def to_picture(latents, vae):
+    pixels = vae.decode(latents / vae.config.scaling_factor).sample[0]
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
+
+
+MORE_RIGHT = {
+    "slerp": slerp,
+    "order": lambda error, error_at_twice_the_steps: math.log2(error / error_at_twice_the_steps),
+    "unet_runs": 40,
+    "to_picture": to_picture,
+    "guide": lambda noise_pred_uncond, noise_pred_text, guidance_scale: (
+        noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+    ),
+}
+MORE_WRONG = [
+    ("slerp", "straight line", lambda one, other, share: (1 - share) * one + share * other),
+    ("slerp", "backwards", lambda one, other, share: slerp(other, one, share)),
+    (
+        "order",
+        "its logarithm",
+        lambda error, error_at_twice_the_steps: error / error_at_twice_the_steps,
+    ),
+    ("unet_runs", "asks twice a step", 20),
+    (
+        "guide",
+        "one too far",
+        lambda noise_pred_uncond, noise_pred_text, guidance_scale: (
+            noise_pred_text + guidance_scale * (noise_pred_text - noise_pred_uncond)
+        ),
+    ),
+    (
+        "to_picture",
+        "take the scaling factor off first",
+        lambda latents, vae: to_picture(latents * vae.config.scaling_factor, vae),
+    ),
+    (
+        "to_picture",
+        "colours come last",
+        lambda latents, vae: to_picture(latents, vae).permute(2, 0, 1),
+    ),
+    ("to_picture", "has bytes", lambda latents, vae: to_picture(latents, vae).float()),
+]
+
+
+@pytest.mark.parametrize("name", MORE_RIGHT)
+def test_a_right_answer_passes_in_every_chapter(name):
+    assert getattr(checks, name)(MORE_RIGHT[name]).name == name
+
+
+@pytest.mark.parametrize(("name", "why", "answer"), MORE_WRONG)
+def test_a_wrong_answer_is_told_why_in_every_chapter(name, why, answer):
+    with pytest.raises(checks.WrongAnswer, match=why):
+        getattr(checks, name)(answer)

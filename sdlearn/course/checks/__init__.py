@@ -6,10 +6,12 @@ here, named after what it checks.
 
 from sdlearn.course.checks.answers import Check, Right, WrongAnswer
 from sdlearn.course.checks.diffusion import add_noise, ddim_step, half_gone, predict_original
+from sdlearn.course.checks.sampling import order, slerp, unet_runs
 from sdlearn.course.checks.stable_diffusion import guide, loudest, to_picture
 
 CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter asks
     "02": (add_noise, predict_original, ddim_step, half_gone),
+    "03": (order, unet_runs, slerp),
     "05": (guide, to_picture, loudest),
 }
 
@@ -23,6 +25,9 @@ __all__ = [
     "guide",
     "half_gone",
     "loudest",
+    "order",
     "predict_original",
+    "slerp",
     "to_picture",
+    "unet_runs",
 ]
