@@ -4,6 +4,7 @@
 #   make test   all tests
 #   make lab    JupyterLab on the notebooks
 #   make lint   style and types
+#   make notebooks   the notebooks anew from notebooks/source
 #
 # What can be changed:
 #   PYTHON    the Python to build the environment with (3.10 to 3.13): make demo PYTHON=python3.12
@@ -19,7 +20,7 @@ VENV_COLAB := .venv-colab
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 
-.PHONY: demo test lab lint test-colab clean
+.PHONY: demo test lab lint notebooks test-colab clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -36,6 +37,9 @@ lint: $(VENV)/installed-lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+notebooks: $(VENV)/installed-test
+	$(VENV)/bin/python notebooks/build.py
 
 # The same tests with the versions that Colab has; torch stays the CPU build.
 test-colab: $(VENV_COLAB)/installed-test
