@@ -15,6 +15,8 @@ SETTINGS = {  # Stable Diffusion's noise; "trailing" so that every run starts at
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
     "timestep_spacing": "trailing",
+    "clip_sample": False,
+    "steps_offset": 1,  # pipelines of Stable Diffusion insist on it, for "leading"
 }
 FIRST, STOP = 999, 199  # timesteps that runs of 25, 50, 100 and 200 steps have in common
 SCHEDULE = NoiseSchedule(alphas_cumprod=PlainDDIMScheduler(**SETTINGS).alphas_cumprod)

@@ -5,7 +5,12 @@ from typing import get_args
 import pytest
 import torch
 from conftest import make_scheduler
-from diffusers import UniPCMultistepScheduler
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    UniPCMultistepScheduler,
+)
 from PIL import Image
 
 from sdlearn import cli
@@ -47,6 +52,14 @@ def test_a_name_makes_its_sampler_with_the_models_noise(name, kind, settings):
     assert sampler.config.prediction_type == "v_prediction"
     for setting, value in settings.items():
         assert sampler.config[setting] == value
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_another_samplers_configuration_will_do(name):
+    for other in (PNDMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler):
+        noise_scheduler = other(beta_schedule="scaled_linear")
+        sampler = make_sampler(name, noise_scheduler)
+        assert torch.equal(sampler.alphas_cumprod, noise_scheduler.alphas_cumprod)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from sdlearn.diffusion.samplers import (
     PlainDDIMScheduler,
     PlainDDPMScheduler,
+    QuasiTaylorScheduler,
     ddim_sigma,
     ddim_step,
     ddpm_mean,
@@ -108,6 +109,19 @@ def test_other_settings_are_taken_from_diffusers_configuration(changes):
             assert_close(mine.prev_sample, its.prev_sample)
 
 
+def test_diffusers_defaults_mean_the_same_here():
+    """`from_config` once gave Stable Diffusion's noise to models trained with the default one."""
+    for ours, theirs in (
+        (PlainDDIMScheduler, DDIMScheduler()),
+        (PlainDDPMScheduler, DDPMScheduler()),
+        (QuasiTaylorScheduler, DDIMScheduler()),
+    ):
+        taken = ours.from_config(theirs.config)
+        assert torch.equal(taken.alphas_cumprod, theirs.alphas_cumprod)
+        for name in set(ours().config) & set(theirs.config):
+            assert name.startswith("_") or taken.config[name] == theirs.config[name], name
+
+
 @pytest.mark.parametrize("spacing", ["trailing", "linspace"])
 def test_ddim_with_all_of_ddpms_noise_is_ddpm_where_steps_are_uneven(spacing):
     settings = STABLE_DIFFUSION | {"timestep_spacing": spacing, "steps_offset": 0}
@@ -146,7 +160,7 @@ def test_linspace_ddim_stays_exact_on_one_point_which_diffusers_does_not():
     exact, gap = [], []
     for steps in (10, 40):  # diffusers goes 100 and 25 timesteps on, but asks about 111 and 25.6
         for kind, errors in ((PlainDDIMScheduler, exact), (DDIMScheduler, gap)):
-            scheduler = kind(**SETTINGS | {"clip_sample": False, "timestep_spacing": "linspace"})
+            scheduler = kind(**SETTINGS | {"timestep_spacing": "linspace"})
             scheduler.set_timesteps(steps)
             last = int(scheduler.timesteps[-2])
             signal = scheduler.alphas_cumprod[[999, last]].sqrt()

@@ -38,7 +38,7 @@ from sdlearn.diffusion.samplers import (
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # in diffusers
 NORMAL = GaussianMixture(means=torch.zeros(1, 1), covariances=torch.ones(1))
 DDIM = {
-    "diffusers DDIM": DDIMScheduler(**SETTINGS, clip_sample=False),
+    "diffusers DDIM": DDIMScheduler(**SETTINGS),
     "DDIM": PlainDDIMScheduler(**SETTINGS),
 }
 QUASI_TAYLOR = {
@@ -46,14 +46,14 @@ QUASI_TAYLOR = {
     for order in (1, 2, 3)
 }
 WITH_MEMORY = {  # diffusers' second-order samplers
-    "DPM-Solver++": DPMSolverMultistepScheduler(**SETTINGS),
-    "UniPC": UniPCMultistepScheduler(**SETTINGS),
+    "DPM-Solver++": DPMSolverMultistepScheduler.from_config(SETTINGS),
+    "UniPC": UniPCMultistepScheduler.from_config(SETTINGS),
 }
 DETERMINISTIC = DDIM | QUASI_TAYLOR | WITH_MEMORY
 STOCHASTIC = {
     "DDPM": (PlainDDPMScheduler(**SETTINGS), {}),
     "DDPM, large variance": (PlainDDPMScheduler(**SETTINGS, variance_type="fixed_large"), {}),
-    "diffusers DDPM": (DDPMScheduler(**SETTINGS, clip_sample=False), {}),
+    "diffusers DDPM": (DDPMScheduler(**SETTINGS), {}),
     "DDIM, eta 0.5": (PlainDDIMScheduler(**SETTINGS), {"eta": 0.5}),
     "Euler-Maruyama": (QuasiTaylorScheduler(**SETTINGS, taylor_order=1, stochastic=True), {}),
     "quasi-Ito-Taylor": (QuasiTaylorScheduler(**SETTINGS, stochastic=True), {}),
@@ -118,7 +118,7 @@ def test_ddpms_variances_are_exact_for_normal_data_and_for_one_point(kind, mixtu
     expected = signal * mixture.covariances.item() + 1 - signal
     variance = {}
     for variance_type in (right, wrong):
-        scheduler = kind(**SETTINGS, clip_sample=False, variance_type=variance_type)
+        scheduler = kind(**SETTINGS, variance_type=variance_type)
         generator = torch.Generator().manual_seed(0)
         noisy = noisy_samples(mixture, number, generator)
         there = run(mixture, scheduler, noisy, 10, STOP, generator=generator)

@@ -64,7 +64,7 @@ def test_coefficients_by_hand():
 def test_the_orders_approach_ddim():
     signal, h = ALPHA_BAR, 10
     here, there = signal[500].item(), signal[500 - h].item()
-    beta, beta_dot, beta_ddot = noise_rates(PlainDDIMScheduler().betas)[500].tolist()
+    beta, beta_dot, beta_ddot = noise_rates(PlainDDIMScheduler(**SETTINGS).betas)[500].tolist()
     rate = NoiseRate(beta=beta, beta_dot=beta_dot, beta_ddot=beta_ddot, nu=1 - here)
     rho = math.sqrt(there / here)
     mu = (math.sqrt(1 - there) - rho * math.sqrt(1 - here)) * math.sqrt(1 - here)

@@ -199,6 +199,6 @@ def test_other_mistakes_are_refused_in_words():
             scheduler.set_timesteps(steps)
     scheduler.set_timesteps(10)
     with pytest.raises(ValueError, match=r"eta is 1\.5"):
-        scheduler.step(torch.zeros(SHAPE), 901, torch.zeros(SHAPE), eta=1.5)
+        scheduler.step(torch.zeros(SHAPE), 900, torch.zeros(SHAPE), eta=1.5)
     with pytest.raises(ValueError, match="which is not trained"):
         inference_timesteps(1000, 1000, "leading", steps_offset=1)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diffusers import SchedulerMixin
 
 OURS = "sdlearn.diffusion.samplers"
+FOR_OURS = {"timestep_spacing": "trailing", "clip_sample": False}  # latents have no fixed range
 
 SamplerName = Literal[
     "dpm++",
@@ -37,8 +38,7 @@ class Sampler:
 
 
 def _quasi_taylor(**settings: Any) -> Sampler:
-    settings = {"timestep_spacing": "trailing", **settings}
-    return Sampler(library=OURS, scheduler="QuasiTaylorScheduler", settings=settings)
+    return Sampler(library=OURS, scheduler="QuasiTaylorScheduler", settings=FOR_OURS | settings)
 
 
 # All start at the noisiest timestep, as the noise that is drawn from is pure; "leading", Stable
@@ -54,10 +54,12 @@ SAMPLERS: dict[str, Sampler] = {
     "ddim": Sampler(
         library=OURS,
         scheduler="PlainDDIMScheduler",
-        settings={"timestep_spacing": "trailing", "set_alpha_to_one": True},
+        settings=FOR_OURS | {"set_alpha_to_one": True},
     ),
     "ddpm": Sampler(
-        library=OURS, scheduler="PlainDDPMScheduler", settings={"timestep_spacing": "trailing"}
+        library=OURS,
+        scheduler="PlainDDPMScheduler",
+        settings=FOR_OURS | {"variance_type": "fixed_small"},
     ),
     "quasi-taylor-1": _quasi_taylor(taylor_order=1),
     "quasi-taylor-2": _quasi_taylor(taylor_order=2),

@@ -101,9 +101,10 @@ class QuasiTaylorScheduler(Stepping, SchedulerMixin, ConfigMixin):
     """Quasi-Taylor sampling for any pipeline of diffusers.
 
     `taylor_order` is 1 to 3, or 1 to 2 where `stochastic`. The last step goes to the predicted
-    picture at once: sqrt(nu) has no Taylor series around 0, so that noise would remain. Raises
-    ValueError for other orders, and for noise that ends with no signal at all (its rate there is
-    infinite).
+    picture at once: sqrt(nu) has no Taylor series around 0, so that noise would remain. For the
+    same reason "trailing" suits few steps: with "leading" the step before it almost reaches 0.
+    Raises ValueError for other orders, and for noise that ends with no signal at all (its rate
+    there is infinite).
 
     Source: Tachibana et al. 2021, arXiv:2112.13339.
     """
@@ -113,15 +114,15 @@ class QuasiTaylorScheduler(Stepping, SchedulerMixin, ConfigMixin):
         self,
         *,
         num_train_timesteps: int = 1000,
-        beta_start: float = 0.00085,
-        beta_end: float = 0.012,
-        beta_schedule: str = "scaled_linear",
+        beta_start: float = 0.0001,
+        beta_end: float = 0.02,
+        beta_schedule: str = "linear",
         trained_betas: Sequence[float] | None = None,
         rescale_betas_zero_snr: bool = False,
         prediction_type: str = "epsilon",
-        timestep_spacing: str = "trailing",
-        steps_offset: int = 1,
-        clip_sample: bool = False,
+        timestep_spacing: str = "leading",
+        steps_offset: int = 0,
+        clip_sample: bool = True,
         clip_sample_range: float = 1.0,
         thresholding: bool = False,
         taylor_order: int = 2,

@@ -21,6 +21,9 @@ class Stepping:
     A class made of this and diffusers' `SchedulerMixin` and `ConfigMixin` takes the settings that
     `_set_up` reads, and its `step` gives the formula, with one model call a step. A step looks up
     its timestep among those of the run, so that a run may begin at any of them, as img2img's does.
+
+    Settings have the defaults of diffusers' DDPM and DDIM, made for pixels: `from_config` leaves
+    out what is a default of the scheduler it reads, so that others would change a model's noise.
     """
 
     config: Any  # from ConfigMixin
