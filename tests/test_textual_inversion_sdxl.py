@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from transformers import CLIPTextModelWithProjection
 
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
+from sdlearn.models import load
 from sdlearn.models.learned_embeds import with_token_rows, write_learned_embeds
 
 TOKEN = "<my-character>"
@@ -85,6 +86,17 @@ def test_a_new_word_does_not_move_the_place_where_the_prompt_is_pooled(tiny_xl, 
         wrong.get_input_embeddings().weight[-1] = rows[1][0]
     pooled = wrong(learned.tokenize([f"a photo of {TOKEN}"])[:, 1]).text_embeds
     assert not torch.allclose(pooled, known.text_embeds, atol=1e-3)
+
+
+def test_rows_stay_float32_beside_a_model_in_bfloat16(tiny_xl_folder, pictures):
+    """Their updates would be rounded away: diffusers' script for SDXL once learned nothing."""
+    half = load(tiny_xl_folder, device="cpu", dtype=torch.bfloat16)
+    method = TextualInversion(half)
+    run(fit(method, pictures, FitConfig(max_train_steps=1, train_batch_size=2, learning_rate=1e-6)))
+    for new, start in zip(method.new_rows, method.start, strict=True):
+        assert new.rows.dtype == torch.float32
+        assert (new.rows != start).float().mean() > 0.9
+    assert draw(method.sd.pipeline(), PROMPT).isfinite().all()
 
 
 def test_a_file_without_the_word_is_called_by_its_name(tiny_xl, tiny, tmp_path):

@@ -148,7 +148,7 @@ class Generate:
             for seed in self._seeds():
                 yield pipeline(
                     self.prompt,
-                    negative_prompt=self.negative_prompt,
+                    negative_prompt=self.negative_prompt or None,  # SDXL tells none from ""
                     height=height,
                     width=width,
                     num_inference_steps=self.steps,

@@ -54,6 +54,21 @@ class StableDiffusionXL(StableDiffusion):
             if name.removeprefix(WRAPPER).startswith(behind)
         ]
 
+    def condition(self, prompts: Sequence[str], **text_encoders: Any) -> Conditioning:
+        """Encode prompts as all that the U-Net takes but for the sizes; an empty one is all zeros.
+
+        SDXL was trained so where it had no prompt, and diffusers' pipeline draws so without one.
+        """
+        conditioning = super().condition(prompts, **text_encoders)
+        states, text_embeds = conditioning.encoder_hidden_states, conditioning.text_embeds
+        is_empty = torch.tensor([not prompt.strip() for prompt in prompts], device=states.device)
+        return Conditioning(
+            states.masked_fill(is_empty[:, None, None], 0),
+            text_embeds=None
+            if text_embeds is None
+            else text_embeds.masked_fill(is_empty[:, None], 0),
+        )
+
     def tokenize(self, prompts: Sequence[str]) -> torch.Tensor:
         """Turn prompts into `input_ids` (B, 2, L), int64: a row for each text encoder."""
         length = self.text_encoder.config.max_position_embeddings
