@@ -162,3 +162,32 @@ class BucketRow:
 
     def _rng(self, *which: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence((self.seed, len(which), *which)))
+
+
+def group_shapes(
+    pictures: Sequence[Size], group: int, sizes: Sequence[Size], step: int
+) -> list[tuple[Size, list[int]]]:
+    """Put pictures together, `group` of one size each; their number is a multiple of `group`.
+
+    Each goes to its own bucket of `sizes` as long as that makes whole groups. What is left over of
+    all sizes is put in order of shape and cut into groups, each at the size that fits it best.
+    """
+    of_size: dict[Size, list[int]] = {}
+    for index, picture in enumerate(pictures):
+        chosen = sizes[0] if len(sizes) == 1 else bucket_of(picture, sizes, step)
+        of_size.setdefault(chosen, []).append(index)
+    groups: list[tuple[Size, list[int]]] = []
+    left: list[int] = []
+    for size, members in sorted(of_size.items()):
+        whole = len(members) // group * group
+        groups += [(size, members[i : i + group]) for i in range(0, whole, group)]
+        left += members[whole:]
+    left.sort(key=lambda index: pictures[index][1] / pictures[index][0])
+    for start in range(0, len(left), group):
+        members = left[start : start + group]
+        groups.append((_best_for_all([pictures[i] for i in members], sizes), members))
+    return groups
+
+
+def _best_for_all(pictures: Sequence[Size], sizes: Iterable[Size]) -> Size:
+    return min(sizes, key=lambda size: (sum(misfit(picture, size) for picture in pictures), size))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
 
-from sdlearn.data.folder import Picture, picture_paths, read_image
+from sdlearn.data.folder import READ_ERRORS, Picture, picture_paths, read_image, unreadable
 from sdlearn.data.metadata import METADATA_NAME, index_metadata, read_line
 
 if TYPE_CHECKING:
@@ -33,19 +33,27 @@ class EncodedPicture:
     author: str = ""
     source: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""  # why it cannot be used, known without looking at the bytes
 
     def decode(self) -> Picture:
         """Decode the pixels; raises ValueError, naming the picture, where that cannot be done."""
-        known = {name: value for name, value in vars(self).items() if name != "data"}
+        self._check()
+        hidden = ("data", "problem")
+        known = {name: value for name, value in vars(self).items() if name not in hidden}
         return Picture(image=read_image(self.path, data=self.data), **known)
 
     def size(self) -> Size:
         """Return height and width once upright, from the first bytes alone; raises as `decode`."""
+        self._check()
         return upright_size(self.path, self.data)
 
     def checksum(self) -> str:
         """Return what two files share only if they are the same."""
         return hashlib.blake2b(self.data, digest_size=16).hexdigest()
+
+    def _check(self) -> None:
+        if self.problem:
+            raise ValueError(f"{self.path} cannot be used: {self.problem}")
 
 
 class LazyFolder(Sequence[Picture]):
@@ -70,6 +78,11 @@ class LazyFolder(Sequence[Picture]):
         """Read one picture without decoding it."""
         path = self.folder / self.names[index]
         return EncodedPicture(data=path.read_bytes(), path=path, **self._fields(index))
+
+    def described(self, index: int) -> EncodedPicture:
+        """Return what is known of one picture, without its bytes."""
+        path = self.folder / self.names[index]
+        return EncodedPicture(data=b"", path=path, **self._fields(index))
 
     def name(self, index: int) -> str:
         """Return the path of one picture."""
@@ -118,8 +131,5 @@ def _opened(path: Path, data: bytes | None) -> Iterator[Image.Image]:
     try:
         with Image.open(path if data is None else BytesIO(data)) as image:
             yield image
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a picture ({error}): save it again as PNG or JPEG,"
-            " or take it out"
-        ) from error
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error

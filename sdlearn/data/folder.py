@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdlearn.data.metadata import METADATA_NAME, metadata_line, read_metadata
 from sdlearn.data.png import prepare_folder, replaced_when_complete
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 READ_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 REFUSED_SUFFIXES = {".heic", ".heif", ".avif", ".svg"}  # pictures all the same: say so, never skip
 SMALLEST_SIDE = 32  # pixels; anything smaller is an icon or a mistake
+READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)  # Pillow's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +133,8 @@ def read_image(
         with Image.open(path if data is None else BytesIO(data)) as image:
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             upright = as_rgb(ImageOps.exif_transpose(image)) if frames == 1 else None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a picture ({error}): save it again as PNG or JPEG,"
-            " or take it out of the folder"
-        ) from error
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
     if upright is None:
         raise ValueError(
             f"{path} has {frames} frames: animated pictures cannot be learnt from,"
@@ -148,6 +146,16 @@ def read_image(
             f" of at least {smallest_side} x {smallest_side}"
         )
     return upright
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """Make the error for a file that is no picture, or a broken one."""
+    known = not isinstance(error, UnidentifiedImageError)
+    reason = error if known else "it is in no format that is known"
+    return ValueError(
+        f"{path} cannot be read as a picture ({reason}): save it again as PNG or JPEG,"
+        " or take it out"
+    )
 
 
 def picture_paths(folder: Path) -> list[Path]:

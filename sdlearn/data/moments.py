@@ -43,13 +43,21 @@ class MomentEncoder:
 
         2C channels are mean and log-variance; a second row is the mirror image's.
         """
-        checksum = "" if self.folder is None else _checksum(picture)
+        checksum = self.checksum(picture)
         found = self.find(checksum, size)
         if found is None:
-            decoded = picture.decode() if isinstance(picture, EncodedPicture) else picture
-            found = self.encode(to_pixel_values(decoded.image, size))
+            found = self.encode(pixel_values_of(picture, size))
             self.keep(found, checksum, size)
         return found.to(self.vae.device)
+
+    def checksum(self, picture: Picture | EncodedPicture) -> str:
+        """Return what names a picture in the folder; "" without one."""
+        if self.folder is None:
+            return ""
+        if isinstance(picture, EncodedPicture):
+            return picture.checksum()
+        pixels = f"{picture.image.size}".encode() + picture.image.tobytes()
+        return hashlib.blake2b(pixels, digest_size=16).hexdigest()
 
     def find(self, checksum: str, size: Size) -> torch.Tensor | None:
         """Read what is kept for a picture, on the CPU; None where nothing is."""
@@ -78,6 +86,12 @@ class MomentEncoder:
         return self.folder / checksum[:2] / name
 
 
+def pixel_values_of(picture: Picture | EncodedPicture, size: Size) -> torch.Tensor:
+    """Turn a picture, decoded or not, into `pixel_values` (3, H, W)."""
+    decoded = picture.decode() if isinstance(picture, EncodedPicture) else picture
+    return to_pixel_values(decoded.image, size)
+
+
 def encode_moments(vae: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     """Encode `pixel_values` (B, 3, H, W) as moments (B, 2C, h, w), float32, where the VAE is."""
     with torch.no_grad():
@@ -88,13 +102,6 @@ def encode_moments(vae: Any, pixel_values: torch.Tensor) -> torch.Tensor:
             f"the VAE gives numbers that are not finite in {vae.dtype}: load the model in float32"
         )
     return moments
-
-
-def _checksum(picture: Picture | EncodedPicture) -> str:
-    if isinstance(picture, EncodedPicture):
-        return picture.checksum()
-    pixels = f"{picture.image.size}".encode() + picture.image.tobytes()
-    return hashlib.blake2b(pixels, digest_size=16).hexdigest()
 
 
 def _fingerprint(vae: Any) -> str:

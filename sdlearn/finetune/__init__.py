@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         TextualInversionConfig,
     )
     from sdlearn.finetune.dreambooth import DreamBooth
+    from sdlearn.finetune.full import FullFineTuning
+    from sdlearn.finetune.full_config import FullConfig
     from sdlearn.finetune.imagic import Imagic
     from sdlearn.finetune.imagic_eta import choose_eta
     from sdlearn.finetune.imagic_result import ImagicResult, load_imagic
@@ -24,11 +26,14 @@ if TYPE_CHECKING:
     from sdlearn.finetune.lora import LoRA
     from sdlearn.finetune.method import Method
     from sdlearn.finetune.textual_inversion import TextualInversion
+    from sdlearn.finetune.validation import validation_loss
 
 __all__ = [
     "DreamBooth",
     "DreamBoothConfig",
     "FitConfig",
+    "FullConfig",
+    "FullFineTuning",
     "Imagic",
     "ImagicConfig",
     "ImagicResult",
@@ -42,12 +47,15 @@ __all__ = [
     "fit",
     "load_imagic",
     "run",
+    "validation_loss",
 ]
 
 _FILE_OF = {
     "DreamBooth": "dreambooth",
     "DreamBoothConfig": "config",
     "FitConfig": "config",
+    "FullConfig": "full_config",
+    "FullFineTuning": "full",
     "Imagic": "imagic",
     "ImagicConfig": "config",
     "ImagicResult": "imagic_result",
@@ -61,6 +69,7 @@ _FILE_OF = {
     "fit": "loop",
     "load_imagic": "imagic_result",
     "run": "loop",
+    "validation_loss": "validation",
 }
 
 

@@ -52,14 +52,15 @@ class FitConfig:
     preview_steps: int = 100  # optimizer steps between previews; the last step is drawn too
     preview_inference_steps: int = 20  # sampler steps of a preview
     preview_guidance_scale: float = 5.0  # of the previews; 1 is none
+    validation_steps: int = 100  # optimizer steps between losses on validation pictures, if given
     resume: bool = False  # go on from the newest checkpoint in output_dir
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
-        _at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
-        _at_least(self, 1, "preview_steps", "preview_inference_steps")
-        _at_least(self, 0, "preview_guidance_scale")
-        _at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
+        at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
+        at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
+        at_least(self, 1, "preview_steps", "preview_inference_steps", "validation_steps")
+        at_least(self, 0, "preview_guidance_scale")
+        at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
         for name in ("learning_rate", "snr_gamma", "adam_epsilon"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -87,8 +88,8 @@ class TextualInversionConfig:
     templates: tuple[str, ...] = OBJECT_TEMPLATES  # see `caption`; {} is the placeholder
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "num_vectors")
-        _at_least(self, 0, "embedding_reg_weight")
+        at_least(self, 1, "num_vectors")
+        at_least(self, 0, "embedding_reg_weight")
         if not self.templates:
             raise ValueError("templates is empty: give at least one, such as 'a photo of a {}'")
 
@@ -117,16 +118,16 @@ class DreamBoothConfig:
     lora_alpha: float | None = None  # see `LoRAConfig`; None: lora_rank
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "num_class_images", "class_batch_size", "sample_batch_size")
-        _at_least(self, 1, "class_inference_steps")
-        _at_least(self, 0, "prior_loss_weight", "class_guidance_scale")
+        at_least(self, 1, "num_class_images", "class_batch_size", "sample_batch_size")
+        at_least(self, 1, "class_inference_steps")
+        at_least(self, 0, "prior_loss_weight", "class_guidance_scale")
         for name in ("instance_prompt", "class_prompt"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} is empty: give a prompt, such as 'a photo of a person'")
         rate = self.text_encoder_learning_rate
         if rate is not None and not rate > 0:
             raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
-        _at_least(self, 1, "lora_rank")
+        at_least(self, 1, "lora_rank")
         if self.lora_alpha is not None and not (self.lora_rank and self.lora_alpha > 0):
             raise ValueError(
                 f"lora_alpha is {self.lora_alpha}: give a number above 0, and a lora_rank with it"
@@ -140,7 +141,8 @@ class DreamBoothConfig:
         return LoRAConfig(rank=self.lora_rank, alpha=self.lora_alpha)
 
 
-def _at_least(config: object, least: float, *names: str) -> None:
+def at_least(config: object, least: float, *names: str) -> None:
+    """Raise ValueError, naming the field, for a number that is too small; None is none."""
     for name in names:
         value = getattr(config, name)
         if value is not None and value < least:
@@ -161,7 +163,7 @@ class ImagicConfig:
     unet_learning_rate: float | None = None  # None: the model's, 5e-7 (paper, for SD), LoRA 1e-4
     lora_rank: int | None = None  # stage B as LoRA of this rank; None: all weights (paper)
     etas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # to draw
-    keep: float = 0.5  # share of the picture that a chosen eta keeps; see `choose_eta`
+    keep: float = 0.7  # share of the picture that a chosen eta keeps; see `choose_eta`
     noise_seed: int = 0  # of the one noise that every eta is drawn from
     num_inference_steps: int = 20  # of the sampler, a picture
     guidance_scale: float = 5.0  # how strongly the embedding pulls; 1 is no guidance
@@ -169,8 +171,8 @@ class ImagicConfig:
     def __post_init__(self) -> None:
         if not self.target_prompt.strip():
             raise ValueError("target_prompt is empty: say what the edited picture should show")
-        _at_least(self, 0, "embedding_steps", "unet_steps", "guidance_scale", "noise_seed")
-        _at_least(self, 1, "num_inference_steps", "lora_rank")
+        at_least(self, 0, "embedding_steps", "unet_steps", "guidance_scale", "noise_seed")
+        at_least(self, 1, "num_inference_steps", "lora_rank")
         if self.embedding_steps == 0 and self.unet_steps == 0:
             raise ValueError("embedding_steps and unet_steps are both 0: nothing would be learnt")
         for name in ("embedding_learning_rate", "unet_learning_rate"):
@@ -203,7 +205,7 @@ class LoRAConfig:
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "rank")
+        at_least(self, 1, "rank")
         if not self.prompt.strip():
             raise ValueError("prompt is empty: give {text} for captions, or a prompt for all")
         for name in ("alpha", "text_encoder_learning_rate"):

@@ -53,18 +53,19 @@ class Keeper:
             self.log.flush()
         if self.config.output_dir is None:
             return
-        if self._is_due(step.step, self.config.checkpointing_steps):
+        if self.is_due(step.step, self.config.checkpointing_steps):
             watch.check_waiting()
             self.log.flush()
             self._write_checkpoint(self.config.output_dir, state)
-        if self.config.preview_prompts and self._is_due(step.step, self.config.preview_steps):
+        if self.config.preview_prompts and self.is_due(step.step, self.config.preview_steps):
             self._draw_previews(state)
 
     def close(self) -> None:
         """Write what the log still holds."""
         self.log.close()
 
-    def _is_due(self, step: int, every: int) -> bool:
+    def is_due(self, step: int, every: int) -> bool:
+        """Whether something that is done every so many steps, and at the last, is due."""
         return step == self.config.max_train_steps or step % every == 0
 
     def _write_checkpoint(self, output_dir: Path, state: TrainingState) -> None:

@@ -62,6 +62,8 @@ class TrainLog:
                     "learning_rate": step.learning_rate,
                     "seconds": round(step.seconds, 4),
                 }
+                if step.validation_loss is not None:
+                    line["validation_loss"] = step.validation_loss
                 file.write(json.dumps(line) + "\n")
                 self._write_scalars(line)
         self.waiting.clear()
@@ -75,7 +77,7 @@ class TrainLog:
     def _write_scalars(self, line: dict[str, Any]) -> None:
         if self.writer is None:
             return
-        for name in ("loss", "learning_rate", "seconds"):
+        for name in line.keys() - {"step"}:
             self.writer.add_scalar(name, line[name], line["step"])
 
 

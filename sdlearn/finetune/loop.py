@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
+from sdlearn.data.streams import PictureStream
 from sdlearn.finetune.accelerating import float32_products, make_accelerator
 from sdlearn.finetune.batches import Batch, Batches, Place, make_batches
 from sdlearn.finetune.checkpoint import check_same_run, load_checkpoint, prepare_output
@@ -20,6 +21,7 @@ from sdlearn.finetune.keeping import Keeper, Losses, LossWatch
 from sdlearn.finetune.log import check_log, read_losses
 from sdlearn.finetune.optimizer import check_optimizer
 from sdlearn.finetune.state import TrainingState, run_settings, start_state
+from sdlearn.finetune.validation import ValidationGrid
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,13 +41,21 @@ class TrainStep:
     loss: torch.Tensor  # scalar on the device, mean over the step's pictures; float() waits for it
     learning_rate: float  # of this step, the first parameter group's
     seconds: float  # since the step began on the host; a GPU may still be working
-    epoch: float  # times each picture was seen so far
+    epoch: float  # times each picture was seen so far; of a stream, in whole times
+    validation_loss: float | None = None  # on a fixed grid, at the steps where it is due
 
 
 def fit(
-    method: Method, pictures: Sequence[Picture], config: FitConfig | None = None
+    method: Method,
+    pictures: Sequence[Picture] | PictureStream,
+    config: FitConfig | None = None,
+    *,
+    validation_pictures: Sequence[Picture] = (),
 ) -> Iterator[TrainStep]:
     """Train a method on pictures, and yield a `TrainStep` after each optimizer step.
+
+    `pictures` is a list, a `LazyFolder` or, for methods that take one, a stream. The loss on
+    `validation_pictures`, which should be others, is measured every `validation_steps`.
 
     What trains are copies inside the method, never the model it was given. Between two steps the
     caller may draw with `method.sd.pipeline()`, look at `method`, or stop. Calling `fit` again goes
@@ -58,13 +68,17 @@ def fit(
     config = config or FitConfig()
     if not pictures:
         raise ValueError("there are no pictures to train on: give at least one")
-    method.check(pictures, config)
+    if isinstance(pictures, PictureStream) and not hasattr(method, "make_batches"):
+        raise ValueError(f"{method.name} takes no stream: give it a list of pictures")
+    given: Any = pictures
+    method.check(given, config)
     accelerator = make_accelerator(config)
     check_optimizer(config, accelerator.device)
     check_log(config)
-    settings = run_settings(method, pictures, config)
+    settings = run_settings(method, given, config)
     saved = None if config.output_dir is None else _find_saved(config, settings)
-    return _train(method, pictures, config, Keeper(config, settings, accelerator, method), saved)
+    keeper = Keeper(config, settings, accelerator, method)
+    return _train(method, given, keeper, saved, validation_pictures)
 
 
 def run(steps: Iterator[TrainStep]) -> list[float]:
@@ -84,12 +98,12 @@ def run(steps: Iterator[TrainStep]) -> list[float]:
 
 def _train(
     method: Method,
-    pictures: Sequence[Picture],
-    config: FitConfig,
+    pictures: Any,
     keeper: Keeper,
     saved: Saved | None,
+    validation_pictures: Sequence[Picture],
 ) -> Iterator[TrainStep]:
-    accelerator = keeper.accelerator
+    accelerator, config = keeper.accelerator, keeper.config
     method.sd.to(accelerator.device)
     state = start_state(method, accelerator, config)
     if saved is not None:
@@ -101,9 +115,13 @@ def _train(
                 method.prepare(pictures, config)
             place = Place(process=accelerator.process_index, processes=accelerator.num_processes)
             batches = make_batches(method, pictures, config, place)
+            grid = ValidationGrid(method, validation_pictures, config)
             watch = LossWatch(batches.name, waits=accelerator.device.type != "cpu")
         while state.step < config.max_train_steps:
             step = _update(method, batches, config, state, watch)
+            if validation_pictures and keeper.is_due(step.step, config.validation_steps):
+                with state.averaged(), accelerator.autocast():
+                    step = replace(step, validation_loss=grid.loss())
             keeper.keep(step, state, watch)
             yield step
     finally:

@@ -14,12 +14,13 @@ from peft import LoraConfig
 from sdlearn.data.cache import CaptionCache
 from sdlearn.models import save_text_encoder
 from sdlearn.models.artefact import write_record
+from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
 from sdlearn.models.lora_files import write_lora
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import LoRAConfig
-    from sdlearn.models import Conditioning, StableDiffusion
+    from sdlearn.models import StableDiffusion
 
 
 class TrainedParts:
@@ -53,10 +54,20 @@ class TrainedParts:
     def condition(
         self, prompts: Sequence[str], text_encoders: Mapping[str, torch.nn.Module]
     ) -> Conditioning:
-        """What the U-Net is told, B rows: fresh from the text encoders that train, if any do."""
-        if not text_encoders:
+        """What the U-Net is told, B rows: fresh from the text encoders that train, if any do.
+
+        Of frozen text encoders, what `prepare_prompts` was not given is encoded now.
+        """
+        if text_encoders:
+            return self.sd.condition(prompts, **text_encoders)
+        rows = self.captions.rows
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in rows]
+        if not new:
             return self.captions[prompts]
-        return self.sd.condition(prompts, **text_encoders)
+        with torch.no_grad():
+            every = Conditioning.cat([self.captions.conditioning, self.sd.condition(new)])
+        rows = rows | {prompt: len(rows) + place for place, prompt in enumerate(new)}
+        return every[[rows[prompt] for prompt in prompts]]
 
     def parameter_groups(
         self, learning_rate: float, text_encoder_learning_rate: float | None
@@ -71,7 +82,6 @@ class TrainedParts:
 
     def save(self, folder: Path, record: Mapping[str, Any]) -> Path:
         """Write what was trained, and a record of it: LoRA files, or `unet/` and so on."""
-        folder.mkdir(parents=True, exist_ok=True)
         if self.lora is not None:
             write_lora(folder, self.sd, record)
         for name, model in self.models.items() if self.lora is None else ():

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sdlearn.data.encoded import EncodedPicture
     from sdlearn.data.folder import Picture
 
 # Neutral sentences, so that the word learns the subject and not its surroundings; 27 as in the
@@ -52,12 +53,13 @@ STYLE_TEMPLATES = (
 )
 
 
-def fill(template: str, picture: Picture, placeholder: str = "") -> str:
-    """Put the placeholder at {} and a picture's own words at {text} or {an attribute's name}.
+def fill(template: str, picture: Picture | EncodedPicture, placeholder: str = "") -> str:
+    """Put the placeholder at {}, and a picture's own words at {text}, {text_ja} or {an attribute}.
 
     Raises ValueError, naming the picture, for words that it lacks or has left empty.
     """
-    words = {"text": picture.text, **picture.attributes, "": placeholder}
+    captions = {"text": picture.text, "text_ja": picture.text_ja}
+    words = {**captions, **picture.attributes, "": placeholder}
 
     def word(braces: re.Match[str]) -> str:
         name = braces[1]

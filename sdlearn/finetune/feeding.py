@@ -1,0 +1,141 @@
+"""Pictures on their way into full fine-tuning's loss, whether listed, in a folder or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from accelerate import PartialState
+
+from sdlearn.data.buckets import Size, assign_buckets, bucket_sizes
+from sdlearn.data.cache import MomentCache, picture_size
+from sdlearn.data.encoded import LazyFolder
+from sdlearn.data.loading import PictureLoader
+from sdlearn.data.streams import PictureStream
+from sdlearn.finetune.blocks import BlockRow
+from sdlearn.finetune.method import training_size
+from sdlearn.finetune.rows import Cut, ListRow, LoadedBatches, RowBatches
+
+if TYPE_CHECKING:
+    from sdlearn.finetune.batches import Batch, Place
+    from sdlearn.finetune.config import FitConfig
+    from sdlearn.models import StableDiffusion
+
+MOST_CACHED_BYTES = 8 * 2**30  # moments of SD 1.5 take 128 kB a picture, twice that if mirrored
+
+
+class Fed(NamedTuple):
+    """What a batch brings."""
+
+    latents: torch.Tensor  # (B, C, h, w), a fresh sample, scaled
+    captions: list[Sequence[str]]  # each picture's, to choose from
+    time_ids: torch.Tensor  # (B, 6), the sizes that SDXL is told
+
+
+class Feed:
+    """Gives each batch its latents and captions: from memory, from disk, or made as they come.
+
+    `captions` gives a picture's own, or raises ValueError. `cache_latents`, `cache_dir` and
+    `aspect_ratio_buckets` are those of `FullConfig`.
+    """
+
+    def __init__(
+        self,
+        captions: Callable[[Any], Sequence[str]],
+        *,
+        cache_latents: bool,
+        cache_dir: Path | None,
+        aspect_ratio_buckets: bool,
+    ) -> None:
+        self.captions = captions
+        self.cache_latents, self.cache_dir = cache_latents, cache_dir
+        self.aspect_ratio_buckets = aspect_ratio_buckets
+        self.loader: PictureLoader | None = None
+
+    def check(self, sd: StableDiffusion, pictures: Any, config: FitConfig) -> None:
+        """Raise ValueError for captions that pictures lack, and for latents too large for memory.
+
+        Of a stream, or of a folder read as it comes, only the first picture is looked at; later
+        ones that cannot be used are skipped with a warning.
+        """
+        side = training_size(sd, config)
+        if isinstance(pictures, PictureStream):
+            self.captions(pictures.first())
+            return
+        if self.cache_latents:
+            _check_memory(sd, len(pictures) * (1 + config.random_flip), side)
+        read_later = isinstance(pictures, LazyFolder) and not self.cache_latents
+        for index in range(1 if read_later else len(pictures)):
+            self.captions(_described(pictures, index))
+
+    def prepare(self, sd: StableDiffusion, pictures: Any, config: FitConfig) -> list[str]:
+        """Encode what is kept in memory; return the captions that are known by now."""
+        self.size_step = sd.size_step
+        is_stream = isinstance(pictures, PictureStream)
+        self.sizes = self._buckets(sd, config) if is_stream else self._sizes(sd, pictures, config)
+        if is_stream or not self.cache_latents:
+            self.loader = PictureLoader(sd, self.captions, config.random_flip, self.cache_dir)
+            return []
+        self.loader = None
+        flip, cache_dir = config.random_flip, self.cache_dir
+        self.moments = MomentCache(sd, pictures, self.sizes, flip, cache_dir=cache_dir)
+        self.texts = [self.captions(_described(pictures, i)) for i in range(len(pictures))]
+        return list({text: 0 for texts in self.texts for text in texts})
+
+    def make_batches(self, pictures: Any, config: FitConfig, place: Place) -> RowBatches:
+        """Make batches of one size each."""
+        cut = Cut(
+            batch_size=config.train_batch_size,
+            parts=config.gradient_accumulation_steps,
+            seed=config.seed,
+            place=place,
+        )
+        if isinstance(pictures, PictureStream) and self.loader is not None:
+            row = BlockRow(pictures, cut, self.sizes, self.size_step)
+            return LoadedBatches(row, cut, self.loader, pictures.workers)
+        listed = ListRow(pictures, self.sizes, cut)
+        if self.loader is not None:
+            return LoadedBatches(listed, cut, self.loader)
+        return RowBatches(listed, cut)
+
+    def take(self, batch: Batch) -> Fed:
+        """Return what a batch brings."""
+        if self.loader is None:
+            indices = list(batch.indices)
+            latents = self.moments.latents(indices, batch.generators)
+            return Fed(latents, [self.texts[i] for i in indices], self.moments.time_ids[indices])
+        latents = self.loader.latents(batch.loaded, batch.generators)
+        time_ids = torch.stack([picture.time_ids for picture in batch.loaded])
+        captions = [picture.captions for picture in batch.loaded]
+        return Fed(latents, captions, time_ids.to(latents.device))
+
+    def _buckets(self, sd: StableDiffusion, config: FitConfig) -> list[Size]:
+        """The sizes that a stream's pictures go to."""
+        side = training_size(sd, config)
+        return bucket_sizes(side, sd.size_step) if self.aspect_ratio_buckets else [(side, side)]
+
+    def _sizes(self, sd: StableDiffusion, pictures: Any, config: FitConfig) -> list[Size]:
+        """The size of each listed picture, with as many of each as a step takes at least."""
+        side = training_size(sd, config)
+        if not self.aspect_ratio_buckets:
+            return [(side, side)] * len(pictures)
+        lazily = isinstance(pictures, LazyFolder)
+        sizes = pictures.sizes() if lazily else [picture_size(picture) for picture in pictures]
+        step = config.train_batch_size * config.gradient_accumulation_steps
+        return assign_buckets(sizes, side, sd.size_step, step * PartialState().num_processes)
+
+
+def _described(pictures: Any, index: int) -> Any:
+    """A picture with its captions at least."""
+    return pictures.described(index) if isinstance(pictures, LazyFolder) else pictures[index]
+
+
+def _check_memory(sd: StableDiffusion, count: int, side: int) -> None:
+    floats = 2 * sd.vae.config.latent_channels * (side // sd.vae_reduction) ** 2
+    if 4 * floats * count > MOST_CACHED_BYTES:
+        raise ValueError(
+            f"the latents of {count} pictures take {4 * floats * count / 2**30:.0f} GB of memory: "
+            "set cache_latents off, and perhaps a cache_dir to keep them on disk"
+        )

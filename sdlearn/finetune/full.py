@@ -1,0 +1,117 @@
+"""Full fine-tuning: train the whole U-Net on, on many captioned pictures.
+
+Source: Rombach et al. 2021, arXiv:2112.10752, section 3.3, in the way of Waifu Diffusion (Hakurei
+2022, github.com/harubaru/waifu-diffusion): pictures keep their shapes, some captions are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sdlearn.diffusion import NoiseSchedule
+from sdlearn.finetune.captioning import NO_CAPTION, Captions
+from sdlearn.finetune.config import FitConfig
+from sdlearn.finetune.feeding import Feed
+from sdlearn.finetune.full_config import FullConfig
+from sdlearn.finetune.method import denoising_losses, record
+from sdlearn.finetune.parts import TrainedParts
+from sdlearn.models import save_text_encoder
+
+if TYPE_CHECKING:
+    from sdlearn.data.folder import Picture
+    from sdlearn.finetune.batches import Batch, Place
+    from sdlearn.finetune.rows import RowBatches
+    from sdlearn.models import StableDiffusion
+
+MOST_CACHED_CAPTIONS = 1000  # states of SD 1.5 take 240 kB each
+
+
+class FullFineTuning:
+    """Learn a style, or a whole world of pictures, with all weights; the given model is unchanged.
+
+    Settings are those of `FullConfig`. It takes lists of pictures, `LazyFolder`s and streams.
+    """
+
+    name = "full"
+    default_learning_rate = 5e-6  # Waifu Diffusion's
+
+    def __init__(
+        self, sd: StableDiffusion, config: FullConfig | None = None, **settings: Any
+    ) -> None:
+        self.config = replace(config or FullConfig(), **settings)
+        self.parts = TrainedParts(sd, self.config.train_text_encoder)
+        self.sd = self.parts.sd
+        self.captions = Captions(self.config)
+        self.feed = Feed(
+            self.captions.of,
+            cache_latents=self.config.cache_latents,
+            cache_dir=self.config.cache_dir,
+            aspect_ratio_buckets=self.config.aspect_ratio_buckets,
+        )
+        self.fit_config = FitConfig()
+
+    def trained(self) -> dict[str, torch.nn.Module]:
+        """The U-Net, and the text encoders if asked for."""
+        return self.parts.models
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """One group a model, as a text encoder needs a lower learning rate."""
+        own_rate = self.config.text_encoder_learning_rate
+        return self.parts.parameter_groups(learning_rate, own_rate)
+
+    def caption(self, picture: Picture) -> str:
+        """Return the caption to measure a picture's loss under."""
+        return self.captions.of(picture)[0]
+
+    def check(self, pictures: Any, config: FitConfig) -> None:
+        """Raise ValueError for pictures without the captions asked for, and wrong sizes."""
+        self.feed.check(self.sd, pictures, config)
+
+    def prepare(self, pictures: Any, config: FitConfig) -> None:
+        """Encode pictures and captions where that is done once for all."""
+        self.fit_config = config
+        self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
+        captions = self.feed.prepare(self.sd, pictures, config)
+        if self.captions.vary or len(captions) > MOST_CACHED_CAPTIONS:
+            captions = []  # encoded at each step instead
+        self.parts.prepare_prompts([NO_CAPTION, *captions])
+
+    def make_batches(self, pictures: Any, config: FitConfig, place: Place) -> RowBatches:
+        """Make batches of one size each, of a list, a folder or a stream."""
+        return self.feed.make_batches(pictures, config, place)
+
+    def loss(
+        self, batch: Batch, unet: torch.nn.Module, **text_encoders: torch.nn.Module
+    ) -> torch.Tensor:
+        """Denoise pictures under their captions, or under none at times.
+
+        Source: Rombach et al. 2021, arXiv:2112.10752, eq. 3.
+        """
+        latents, captions, time_ids = self.feed.take(batch)
+        both = zip(captions, batch.generators, strict=True)
+        prompts = [self.captions.draw(own, generator) for own, generator in both]
+        return denoising_losses(
+            unet,
+            latents,
+            self.parts.condition(prompts, text_encoders).with_sizes(time_ids),
+            batch.generators,
+            schedule=self.schedule,
+            snr_gamma=self.fit_config.snr_gamma,
+            noise_offset=self.config.noise_offset,
+        ).mean()
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was trained as a folder: `unet/`, perhaps `text_encoder/`, and a record.
+
+        With `save_whole_model` the other parts as well, so that it opens like any model.
+        """
+        folder = Path(path).expanduser()
+        if self.config.save_whole_model:
+            self.sd.pipeline(self.sd.noise_scheduler).save_pretrained(folder)
+            for name, text_encoder in self.sd.text_encoders.items():
+                save_text_encoder(text_encoder, folder / name)
+        return self.parts.save(folder, record(self, self.fit_config))
