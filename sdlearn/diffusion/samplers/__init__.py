@@ -10,8 +10,9 @@ out. They differ in what they take for granted between two questions:
 | `quasi_taylor.py` | quasi-Taylor 1-3 | DDIM as a Taylor series in its length, cut off    | none  |
 | `quasi_taylor.py` | stochastic 1-2   | the same for the stochastic equation              | fresh |
 
-diffusers has DPM-Solver++ and UniPC, which also remember the answers of earlier steps. They are
-second order on any data, the ones here first: for few steps take those, to understand take these.
+diffusers has DPM-Solver++ and UniPC, which also remember the answers of earlier steps. They are of
+second order or better on any data, the ones here of first: for few steps take those, to understand
+take these. `sdlearn.models.samplers` has a name for each, which `sdlearn generate --sampler` takes.
 
 `timesteps.py` chooses the timesteps, `prediction.py` reads a model's output, `scheduler.py` is
 what all schedulers here share, `trajectory.py` the loop. In each file the mathematics come first,
