@@ -10,12 +10,21 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sdlearn.data import Picture, read_pictures
-    from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit, run
+    from sdlearn.finetune import (
+        DreamBooth,
+        FitConfig,
+        FullFineTuning,
+        LoRA,
+        TextualInversion,
+        fit,
+        run,
+    )
     from sdlearn.models import StableDiffusion, load
 
 __all__ = [
     "DreamBooth",
     "FitConfig",
+    "FullFineTuning",
     "LoRA",
     "Picture",
     "StableDiffusion",
@@ -29,6 +38,7 @@ __all__ = [
 _ROOM_OF = {
     "DreamBooth": "sdlearn.finetune",
     "FitConfig": "sdlearn.finetune",
+    "FullFineTuning": "sdlearn.finetune",
     "LoRA": "sdlearn.finetune",
     "Picture": "sdlearn.data",
     "StableDiffusion": "sdlearn.models",

@@ -5,19 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from sdlearn.commands.imagic import TrainImagic
+from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import read_pictures
 from sdlearn.data.png import prepare_folder
+from sdlearn.data.streams import stream_archives
 from sdlearn.finetune.config import (
     DreamBoothConfig,
     FitConfig,
     LoRAConfig,
     TextualInversionConfig,
 )
+from sdlearn.finetune.full_config import FullConfig
 
 if TYPE_CHECKING:
     from sdlearn.finetune import Method
@@ -32,6 +35,7 @@ class _Run(ABC):
     """pictures to learn from, with captions in metadata.jsonl if there are any"""
     output: Path  # folder for what is learnt; `sdlearn generate --load` takes it
     model: str = "mini"  # to start from: name (see `sdlearn info`), folder or hub id
+    validation: Path | None = None  # folder of other pictures, to measure the loss on as it trains
     fit: FitConfig = field(default_factory=FitConfig)
 
     def run(self) -> None:
@@ -41,12 +45,17 @@ class _Run(ABC):
         from sdlearn.finetune import fit, run
         from sdlearn.models import load
 
-        pictures = read_pictures(self.pictures)
+        pictures = self.read()
+        others = () if self.validation is None else read_pictures(self.validation)
         prepare_folder(self.output)
         method = self.make_method(load(self.model))
-        run(fit(method, pictures, self.fit))
+        run(fit(method, pictures, self.fit, validation_pictures=others))
         if PartialState().is_main_process:  # of several processes one writes
             print(method.save(self.output))
+
+    def read(self) -> Any:
+        """The pictures to learn from."""
+        return read_pictures(self.pictures)
 
     @abstractmethod
     def make_method(self, sd: StableDiffusion) -> Method:
@@ -96,6 +105,34 @@ class TrainLoRA(_Run):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainFull(_Run):
+    """Teach the whole model a style, or a world, from many captioned pictures of any shapes.
+
+    Instead of a folder of pictures, WebDataset archives can be streamed: a folder of them, or their
+    names in quotes, such as "data/{000..099}.tar".
+    """
+
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(
+            lr_scheduler="cosine", lr_warmup_steps=20, snr_gamma=5.0, use_ema=True
+        )
+    )
+    method: FullConfig = field(default_factory=FullConfig)
+    shuffle_buffer: int = 1000  # pictures of a stream in memory, to shuffle among
+
+    def read(self) -> Any:
+        """A folder whose pictures are read one by one, or a stream."""
+        if self.pictures.suffix == ".tar" or any(self.pictures.glob("*.tar")):
+            return stream_archives(str(self.pictures), shuffle_buffer=self.shuffle_buffer)
+        return LazyFolder(self.pictures)
+
+    def make_method(self, sd: StableDiffusion) -> Method:
+        from sdlearn.finetune import FullFineTuning
+
+        return FullFineTuning(sd, self.method)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """Fine-tune a model on a folder of pictures."""
 
@@ -104,6 +141,7 @@ class Train:
         | Annotated[TrainDreamBooth, tyro.conf.subcommand("dreambooth")]
         | Annotated[TrainImagic, tyro.conf.subcommand("imagic")]
         | Annotated[TrainLoRA, tyro.conf.subcommand("lora")]
+        | Annotated[TrainFull, tyro.conf.subcommand("full")]
     )
 
     def run(self) -> None:
