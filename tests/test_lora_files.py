@@ -5,16 +5,27 @@ import json
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from diffusers.training_utils import _collate_lora_metadata
+from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_models import draw
 from torch.testing import assert_close
 
-from sdlearn.finetune import LoRA
-from sdlearn.models.lora import TRAINED, read_adapter
+from sdlearn.finetune import LoRA, LoRAConfig
+from sdlearn.models.architectures import SD15, SDXL
+from sdlearn.models.lora import (
+    TRAINED,
+    adapted_layers,
+    adapter_weights,
+    layers_of,
+    new_adapter,
+    read_adapter,
+)
 from sdlearn.models.lora_files import kohya_tensors, read_lora
+from sdlearn.models.lora_names import kohya_name
 
 DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "my-lora.safetensors"
 CONVOLUTIONS = ("conv_in", "conv1", "conv_shortcut", "time_emb_proj", "proj_in", "linear_1")
@@ -171,6 +182,8 @@ def test_a_folder_loads_in_diffusers_by_its_name_alone(tiny, tmp_path):
     plain = copy.deepcopy(tiny).pipeline()
     plain.load_lora_weights(folder)
     assert torch.equal(draw(plain), draw(method.sd.pipeline()))
+    with pytest.raises(ValueError, match="a LoRA is saved as two: name a folder"):
+        method.save(tmp_path / "one.safetensors")
 
 
 def test_alpha_other_than_the_rank_survives_each_file(tiny, tmp_path):
@@ -188,19 +201,6 @@ def test_alpha_other_than_the_rank_survives_each_file(tiny, tmp_path):
     loaded = tiny.with_artefact(tmp_path / "bare.safetensors")
     assert torch.equal(draw(plain), draw(loaded.pipeline()))
     assert not torch.equal(draw(plain), draw(method.sd.pipeline()))
-
-
-def test_a_file_with_ranks_and_alphas_of_its_own_for_each_layer_loads_as_in_diffusers(
-    tiny, tmp_path
-):
-    tensors = kohya_tensors(read_adapter(trained(tiny, rank=2).sd), parts=2)
-    other = kohya_tensors(read_adapter(trained(tiny, rank=5, alpha=2.0).sd), parts=2)
-    tensors |= {key: value for key, value in other.items() if "mid_block" in key}
-    save_file(tensors, tmp_path / "mixed.safetensors")
-    plain = copy.deepcopy(tiny).pipeline()
-    plain.load_lora_weights(tmp_path / "mixed.safetensors")
-    loaded = tiny.with_artefact(tmp_path / "mixed.safetensors")
-    assert torch.equal(draw(loaded.pipeline()), draw(plain))
 
 
 def test_sdxl_files_with_stabilitys_names_of_blocks_load_as_in_diffusers(tiny_xl, tmp_path):
@@ -230,3 +230,17 @@ def test_sdxl_files_with_stabilitys_names_of_blocks_load_as_in_diffusers(tiny_xl
     picture = draw(tiny_xl.with_artefact(tmp_path / "kohya.safetensors").pipeline())
     assert_close(picture, draw(method.sd.pipeline()), rtol=0, atol=1e-5)
     assert_close(draw(plain), picture, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers", "weights"), [(SD15, 128, 797_184), (SDXL, 560, 5_806_080)]
+)
+def test_at_the_published_shapes_no_two_layers_share_a_name(architecture, layers, weights):
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**architecture.unet)
+    targets = list(LoRAConfig().target_modules)
+    adapted = new_adapter(unet, LoraConfig(r=4, lora_alpha=4, target_modules=targets))
+    assert len(adapted_layers(adapted)) == layers
+    assert sum(weight.numel() for weight in adapter_weights(adapted, TRAINED)) == weights
+    paths = layers_of(unet)
+    assert len({kohya_name("unet", path, parts=2) for path in paths}) == len(paths)

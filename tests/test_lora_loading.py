@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit
 from sdlearn.models import merged, unmerged
 from sdlearn.models.lora import parts_of, read_adapter
+from sdlearn.models.lora_files import kohya_tensors
 
 
 def weights(sd):
@@ -58,6 +59,20 @@ def test_two_loras_add_up_by_their_scales(tiny, two):
     plain.load_lora_weights(second_folder, adapter_name="second")
     plain.set_adapters(["first", "second"], [0.7, 1.5])
     assert_close(draw(mixed.pipeline()), draw(plain), rtol=0, atol=1e-5)
+
+
+def test_ranks_and_alphas_of_a_layers_own_are_heeded(tiny, tmp_path):
+    """diffusers 0.42 takes the commonest alpha for all attention layers of a kohya file."""
+    most, some = trained(tiny, rank=2), trained(tiny, rank=5, alpha=3.0)
+    tensors = kohya_tensors(read_adapter(most.sd), parts=2)
+    other = kohya_tensors(read_adapter(some.sd), parts=2)
+    tensors |= {key: value for key, value in other.items() if "mid_block" in key}
+    save_file(tensors, tmp_path / "own.safetensors")
+    expected = weights(tiny)
+    for name, delta in deltas(most).items():
+        own = deltas(some)[name] if "mid_block" in name else delta
+        expected[name] = expected[name] + own
+    assert_close(weights(merged(tiny.with_artefact(tmp_path / "own.safetensors"))), expected)
 
 
 def test_a_lora_at_scale_zero_changes_nothing_bit_for_bit(tiny, two):

@@ -88,7 +88,7 @@ def new_adapter(model: torch.nn.Module, config: LoraConfig, name: str = TRAINED)
         inject_adapter_in_model(config, adapted, name)
     for layer in adapted_layers(adapted).values():
         layer.set_adapter(names)
-    adapted.requires_grad_(False)
+    adapted.train(model.training).requires_grad_(False)  # what peft adds is in training mode
     for parameter, requires_grad in before:
         parameter.requires_grad_(requires_grad)
     return adapted
