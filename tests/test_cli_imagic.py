@@ -114,7 +114,7 @@ def test_judges_measure_where_a_model_has_them(tiny_folder, pictures):
 def test_the_sheet_marks_the_chosen_eta_and_no_other(prompt, pictures):
     etas = [i / 10 for i in range(11)]
     faithfulness = [1 - eta for eta in etas]
-    choice: EtaChoice = choose_eta(etas, faithfulness, unrelated=0.0)
+    choice: EtaChoice = choose_eta(etas, faithfulness, unrelated=0.0, keep=0.5)
     images = [pictures[1].image] * 11
     sheet = draw_imagic_sheet(pictures[0].image, images, choice, prompt)
     blue = tuple(bytes.fromhex(CHOSEN[1:]))

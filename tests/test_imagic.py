@@ -11,6 +11,7 @@ from sdlearn.finetune import FitConfig, Imagic, ImagicConfig, fit, run
 from sdlearn.finetune.batches import draw_batch
 from sdlearn.finetune.imagic_embedding import LEARNT, interpolate
 from sdlearn.finetune.imagic_stages import EmbeddingStage
+from sdlearn.models import load
 from sdlearn.models.conditioning import Conditioning
 
 PROMPT = "a photo of a red toy"
@@ -86,17 +87,18 @@ def test_either_stage_can_be_left_out(tiny, pictures):
 def test_stage_a_lowers_the_loss_of_reconstruction(tiny, pictures):
     """The loss on a fixed grid of noises and timesteps, which training did not see."""
 
-    def grid_loss(imagic, embedding):
+    def grid_loss(embedding):
         stage = EmbeddingStage(tiny, PROMPT, embedding)
         stage.prepare(pictures[:1], ONE)
         with torch.no_grad():
             batch = draw_batch(0, count=1, size=64, seed=99)
             return float(stage.loss(batch, lambda count: embedding[[0] * count]))
 
-    imagic = Imagic(tiny, **(FAST | {"embedding_steps": 40, "unet_steps": 0}))
+    rate = {"embedding_learning_rate": 0.1}
+    imagic = Imagic(tiny, **(FAST | {"embedding_steps": 15, "unet_steps": 0, **rate}))
     run(imagic.fit(pictures[:1], FitConfig(train_batch_size=4)))
-    before, after = (grid_loss(imagic, e) for e in (imagic.e_tgt, imagic.e_opt))
-    assert after < 0.99 * before
+    before, after = (grid_loss(e) for e in (imagic.e_tgt, imagic.e_opt))
+    assert after < 0.97 * before
 
 
 def test_the_step_equals_a_literal_transcription_of_the_papers(tiny, pictures):
@@ -135,6 +137,16 @@ def test_steps_count_on_from_one_stage_to_the_next(tiny, pictures):
     assert [step.learning_rate for step in steps] == [1e-2] * 3 + [1e-3] * 2
 
 
+def test_steps_and_rates_are_the_models_own_unless_given(tiny, pictures):
+    own = {"train_steps": {"imagic-embedding": 2}, "learning_rates": {"imagic-embedding": 0.5}}
+    imagic = Imagic(replace(tiny, **own), target_prompt=PROMPT)
+    assert imagic.steps == {"embedding": 2, "unet": 1500}
+    imagic = Imagic(replace(tiny, **own), target_prompt=PROMPT, unet_steps=1)
+    assert [step.learning_rate for step in imagic.fit(pictures[:1], ONE)] == [0.5, 0.5, 5e-7]
+    mini = load("mini", device="cpu")
+    assert Imagic(mini, target_prompt=PROMPT).steps == {"embedding": 150, "unet": 250}
+
+
 def test_a_second_run_starts_anew_and_equals_the_first(tiny, pictures):
     imagic, losses = trained(tiny, pictures)
     first = [w.detach().clone() for w in weights(imagic)]
@@ -144,10 +156,10 @@ def test_a_second_run_starts_anew_and_equals_the_first(tiny, pictures):
     assert trained(tiny, pictures, replace(ONE, seed=1))[1] != losses
 
 
-@pytest.mark.parametrize("stop_at", [2, 3, 4, 5])
+@pytest.mark.parametrize("stop_at", [2, 3, 4])
 def test_a_run_stopped_in_either_stage_goes_on_bit_for_bit(stop_at, tiny, pictures, tmp_path):
     straight, losses = trained(tiny, pictures)
-    config = replace(ONE, output_dir=tmp_path, checkpointing_steps=1, use_ema=False)
+    config = replace(ONE, output_dir=tmp_path, checkpointing_steps=1)
     steps = Imagic(tiny, **FAST).fit(pictures[:1], config)
     for step in steps:
         if step.step == stop_at:

@@ -36,7 +36,7 @@ def draw_imagic_sheet(
         paste(sheet, image, Box(left, top, TILE, TILE))
         chosen = number > 0 and choice.etas[number - 1] == choice.eta
         color = CHOSEN if chosen else INK
-        write(sheet, label, Box(left, top + TILE + 6, TILE, LABEL - 6), size=20, color=color)
+        write(sheet, label, Box(left, top + TILE + 6, TILE, LABEL - 6), size=17, color=color)
         if chosen:
             edge = (left - 6, top - 6, left + TILE + 5, top + TILE + 5)
             ImageDraw.Draw(sheet).rectangle(edge, outline=CHOSEN, width=6)

@@ -2,7 +2,7 @@
 
 Imagic's pictures follow the input at small eta and the prompt at large eta. The paper's authors
 chose by eye, mostly 0.6 to 0.8. Here two measures look at a row of pictures instead, and a rule
-picks one. Which measures is the caller's affair: a judge, or `structure` below, which needs none.
+picks one. Which measures is the caller's affair: a judge, or `likeness` below, which needs none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
 
 from sdlearn.data.folder import to_pixel_values
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     Measure = Callable[[Sequence[Image.Image]], Sequence[float]]  # pictures -> one number each
 
 SAME_EDIT = 0.05  # of the edit's span: what is closer than this counts as the same edit
-WINDOW = 7  # pixels, height and width of SSIM's window, as in scikit-image
+LIKENESS_SIDE = 32  # pixels, height and width at which `likeness` looks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ def choose_eta(
     edit_strength: Sequence[float] | None = None,
     *,
     unrelated: float,
-    keep: float = 0.5,
+    keep: float = 0.7,
 ) -> EtaChoice:
     """Choose the largest edit that keeps the picture.
 
@@ -85,36 +84,19 @@ def choose_eta(
     )
 
 
-def structure(picture: Image.Image, size: int) -> Measure:
-    """Make a measure of how much of a picture's structure others have: 1 is all, 0 none.
+def likeness(picture: Image.Image) -> Measure:
+    """Make a measure of how alike others are to a picture: 1 the same, 0 as far as can be.
 
-    Shapes and edges count; an even change of brightness or colour does not, so that a new colour
-    is no loss. Pictures are compared at `size` pixels.
+    It is 1 less the mean absolute difference at 32 x 32 pixels, so what is where in which colour
+    counts, and fine texture does not. An edit is a difference too: `choose_eta` allows for some.
     """
-    reference = to_pixel_values(picture, size)
+    reference = to_pixel_values(picture, LIKENESS_SIDE)
 
     def measure(images: Sequence[Image.Image]) -> list[float]:
-        pixel_values = torch.stack([to_pixel_values(image, size) for image in images])
-        return structural_similarity(pixel_values, reference.expand_as(pixel_values)).tolist()
+        pixel_values = torch.stack([to_pixel_values(image, LIKENESS_SIDE) for image in images])
+        return (1 - (pixel_values - reference).abs().flatten(1).mean(1) / 2).tolist()
 
     return measure
-
-
-def structural_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Contrast and structure of SSIM, without its brightness: (B, 3, H, W) twice -> (B,).
-
-    Pictures are in [-1, 1], at least 7 x 7; the answer is in [-1, 1], and 1 for the same picture.
-
-    Source: Wang et al. 2004, IEEE TIP 13(4), eqs. 9 and 10, with C3 = C2 / 2 and an even window.
-    """
-    means = [F.avg_pool2d(x, WINDOW, stride=1) for x in (first, second)]
-    variances = [
-        F.avg_pool2d(x * x, WINDOW, stride=1) - mean**2
-        for x, mean in zip((first, second), means, strict=True)
-    ]
-    covariance = F.avg_pool2d(first * second, WINDOW, stride=1) - means[0] * means[1]
-    c2 = (0.03 * 2) ** 2  # K2 and the range of the values, squared
-    return ((2 * covariance + c2) / (variances[0] + variances[1] + c2)).flatten(1).mean(1)
 
 
 def _strongest(edit_strength: Sequence[float]) -> int:

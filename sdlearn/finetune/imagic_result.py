@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from sdlearn.finetune.config import ImagicConfig
 from sdlearn.finetune.imagic_embedding import EMBEDDINGS_NAME, interpolate, read_embeddings
-from sdlearn.finetune.imagic_eta import EtaChoice, choose_eta, structure
+from sdlearn.finetune.imagic_eta import EtaChoice, choose_eta, likeness
 from sdlearn.models.artefact import RECORD_NAME, with_artefact, write_record
 from sdlearn.models.conditioning import Conditioning
 
@@ -88,12 +88,12 @@ class ImagicResult:
     ) -> tuple[EtaChoice, list[Image.Image]]:
         """Draw the configuration's etas and choose one; see `choose_eta` for the rule.
 
-        `faithfulness` says how much pictures look like `picture`, its structure unless given;
+        `faithfulness` says how much pictures look like `picture`, by `likeness` unless given;
         `edit_strength` how well they fit the target prompt, not looked at unless given. What never
         saw the picture is drawn by the base model, from the target prompt and the same noise.
         """
         images = self.draw(self.config.etas)
-        faithfulness = faithfulness or structure(picture, self.size)
+        faithfulness = faithfulness or likeness(picture)
         unrelated = replace(self, sd=self.base).draw([1.0])
         choice = choose_eta(
             self.config.etas,

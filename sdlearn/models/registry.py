@@ -31,7 +31,13 @@ SOURCES: dict[str, ModelSource] = {
             about="the course's own small Stable Diffusion, drawn characters, 2 seconds a picture",
             license="CC-BY-4.0",
             # far fewer weights than SD 1.5, so each has to move further
-            learning_rates={"textual-inversion": 5e-3, "dreambooth": 2e-4},
+            learning_rates={
+                "textual-inversion": 5e-3,
+                "dreambooth": 2e-4,
+                "imagic-embedding": 1e-2,
+                "imagic-unet": 2e-5,  # at 1e-4 the picture is all that is drawn, whatever the eta
+            },
+            train_steps={"imagic-embedding": 150, "imagic-unet": 250},
         ),
         ModelSource(
             name="sd15",
