@@ -26,7 +26,7 @@ POINT = GaussianMixture(means=torch.tensor([[1.3]]), covariances=torch.zeros(1))
 TWO_MODES = GaussianMixture(
     means=torch.tensor([[-1.0], [1.0]]), covariances=torch.tensor([0.04, 0.04])
 )
-LEFT = torch.tensor([[0.2, 0.1], [0.1, 0.3]])  # its axes must not be equal to their transpose
+LEFT = torch.tensor([[0.2, 0.1], [0.1, 0.3]])  # covariances, one of them no round Gaussian
 RIGHT = torch.tensor([[0.1, 0.0], [0.0, 0.4]])
 CLASSES = GaussianMixture(
     means=torch.tensor([[-2.0, 1.0], [2.0, -1.0]]),

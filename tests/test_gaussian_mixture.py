@@ -35,6 +35,20 @@ def test_predicted_noise_is_the_slope_of_the_log_density():
     assert_close(CLASSES.epsilon(PLACES, 0.6), -math.sqrt(0.4) * score)
 
 
+def test_a_gaussian_askew_in_three_dimensions_lies_the_same_way_everywhere():
+    """In two dimensions the axes may equal their transpose, and hide that they were turned."""
+    covariance = torch.tensor([[0.5, 0.3, 0.1], [0.3, 0.4, -0.1], [0.1, -0.1, 0.3]])
+    askew = GaussianMixture(
+        means=torch.zeros(1, 3), covariances=covariance[None], weights=torch.ones(1)
+    )
+    samples, _ = askew.sample(20_000, torch.Generator().manual_seed(0))
+    # four standard errors of a variance of 0.5
+    assert_close(torch.cov(samples.T).float(), covariance, rtol=0, atol=0.02)
+    assert_close(askew.log_prob(samples, 0.6), torchs_mixture(askew, 0.6).log_prob(samples))
+    precision = (0.6 * covariance + 0.4 * torch.eye(3)).double().inverse()
+    assert_close(askew.epsilon(samples, 0.6), math.sqrt(0.4) * samples @ precision)
+
+
 def test_predicted_noise_is_the_mean_noise_by_integrating_over_all_pictures():
     alpha_bar, noisy = 0.5, torch.tensor([[0.3]], dtype=torch.float64)
     pictures = torch.linspace(-4, 4, 20001, dtype=torch.float64)[:, None]
