@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -113,7 +114,14 @@ def test_what_comes_when_follows_from_seed_and_step():
     straight = [first.indices(step) for step in range(30)]
     assert [again.indices(step) for step in reversed(range(30))] == straight[::-1]
     assert [other.indices(step) for step in range(30)] != straight
-    assert sorted(straight[:9]) != straight[:9]  # sizes take turns in no fixed order
+
+
+def test_sizes_take_turns_in_no_fixed_order():
+    row, chosen = rows([24, 24], 2)
+    for epoch in (0, 1):
+        turns = [chosen[row.indices(step)[0]] for step in range(24 * epoch, 24 * epoch + 24)]
+        assert turns.count((64, 64)) == 12
+        assert sum(one != other for one, other in pairwise(turns)) > 5
 
 
 def test_fewer_pictures_than_a_group_repeat():
