@@ -55,8 +55,8 @@ class DemoConfig:
     textual_inversion_learning_rate: float | None = None  # None: what suits the model; mini 5e-3
     num_vectors: int = 2  # rows of the new word
 
-    dreambooth_steps: int = 150  # optimizer steps without prior preservation
-    dreambooth_prior_steps: int = 200  # with it: the class takes part of every step
+    dreambooth_steps: int = 220  # optimizer steps without prior preservation
+    dreambooth_prior_steps: int = 300  # with it: the class takes part of every step
     dreambooth_batch_size: int = 4  # pictures of the subject a step
     dreambooth_learning_rate: float | None = None  # None: what suits the model; mini 2e-4
     num_class_images: int = 48  # pictures of the class, drawn by the model before training
