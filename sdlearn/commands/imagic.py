@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from sdlearn.finetune import Imagic
     from sdlearn.finetune.imagic_eta import EtaChoice
 
 
@@ -39,12 +40,21 @@ class TrainImagic:
         """Check picture and output, then load the model, train, save, draw and choose."""
         picture = read_one_picture(self.picture)
         prepare_folder(self.output)
+        from accelerate import PartialState
+
         from sdlearn.finetune import Imagic, run
-        from sdlearn.finetune.imagic_result import note_choice
+        from sdlearn.finetune.accelerating import frozen_dtype
         from sdlearn.models import load
 
-        imagic = Imagic(load(self.model), self.method)
+        imagic = Imagic(load(self.model, dtype=frozen_dtype(self.fit)), self.method)
         run(imagic.fit([picture], self.fit))
+        if PartialState().is_main_process:  # of several processes one draws and writes
+            self._finish(imagic, picture)
+
+    def _finish(self, imagic: Imagic, picture: Picture) -> None:
+        """Save, draw every eta, choose one, and say which and where."""
+        from sdlearn.finetune.imagic_result import note_choice
+
         folder = imagic.save(self.output)
         measures = judging(self.model, picture.image, self.method.target_prompt)
         choice, images = imagic.result.find_eta(picture.image, **measures)
