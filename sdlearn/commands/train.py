@@ -43,12 +43,13 @@ class _Run(ABC):
         from accelerate import PartialState
 
         from sdlearn.finetune import fit, run
+        from sdlearn.finetune.accelerating import frozen_dtype
         from sdlearn.models import load
 
         pictures = self.read()
         others = () if self.validation is None else read_pictures(self.validation)
         prepare_folder(self.output)
-        method = self.make_method(load(self.model))
+        method = self.make_method(load(self.model, dtype=frozen_dtype(self.fit)))
         run(fit(method, pictures, self.fit, validation_pictures=others))
         if PartialState().is_main_process:  # of several processes one writes
             print(method.save(self.output))

@@ -85,3 +85,13 @@ def make_accelerator(config: FitConfig) -> Accelerator:
     if accelerator.device.type == "cpu" and config.mixed_precision == "fp16":
         raise ValueError('mixed_precision "fp16" does not work on a CPU: take "no" or "bf16"')
     return accelerator
+
+
+def frozen_dtype(config: FitConfig) -> torch.dtype:
+    """The dtype to load a model in, for parts that a run only reads: half in mixed precision.
+
+    What trains is float32 all the same. On a CPU, nothing is half.
+    """
+    if config.mixed_precision == "no" or not torch.cuda.is_available():
+        return torch.float32
+    return torch.bfloat16 if config.mixed_precision == "bf16" else torch.float16
