@@ -15,6 +15,7 @@ from sdlearn.data.cache import (
 )
 from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import write_pictures
+from sdlearn.data.loading import PictureLoader
 
 
 def generators(*seeds):
@@ -103,6 +104,14 @@ def test_what_is_kept_on_disk_is_bit_for_bit_what_the_vae_gave(
     assert torch.equal(first.moments, plain.moments)
     assert torch.equal(second.moments, plain.moments)
     assert len(list(tmp_path.rglob("*.safetensors"))) == 4
+
+
+def test_mixed_precision_does_not_reach_the_vae(loaded_tiny, pictures):
+    loader = PictureLoader(loaded_tiny, lambda picture: [picture.text])
+    loaded = [loader.load(picture, (32, 32)) for picture in pictures]
+    expected = loader.latents(loaded, generators(0, 1, 2, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loader.latents(loaded, generators(0, 1, 2, 3)), expected)
 
 
 def test_another_size_picture_or_vae_is_encoded_anew(tiny, pictures, tmp_path, encodings):

@@ -93,8 +93,11 @@ def pixel_values_of(picture: Picture | EncodedPicture, size: Size) -> torch.Tens
 
 
 def encode_moments(vae: Any, pixel_values: torch.Tensor) -> torch.Tensor:
-    """Encode `pixel_values` (B, 3, H, W) as moments (B, 2C, h, w), float32, where the VAE is."""
-    with torch.no_grad():
+    """Encode `pixel_values` (B, 3, H, W) as moments (B, 2C, h, w), float32, where the VAE is.
+
+    The VAE runs in its own dtype, within mixed precision as well.
+    """
+    with torch.no_grad(), torch.autocast(vae.device.type, enabled=False):
         batch = pixel_values.to(vae.device, vae.dtype)
         moments = vae.encode(batch).latent_dist.parameters.float()
     if not torch.isfinite(moments).all():
