@@ -112,7 +112,7 @@ def test_class_pictures_are_drawn_at_the_training_size_and_used_again(tiny, pict
 def test_class_pictures_of_other_settings_are_refused(tiny, pictures, tmp_path):
     run(fit(DreamBooth(tiny, class_data_dir=tmp_path, **PRIOR), pictures, FAST))
     other = DreamBooth(tiny, class_data_dir=tmp_path, class_prompt="a toy", **PRIOR)
-    with pytest.raises(ValueError, match="class pictures .* of other settings"):
+    with pytest.raises(ValueError, match=r"class pictures .* of other settings"):
         run(fit(other, pictures, FAST))
     (tmp_path / "class-00002.png").write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"class-00002\.png is broken"):

@@ -63,6 +63,7 @@ def test_every_package_that_the_code_imports_is_required():
     }
     tops = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names)
     distributions = {"PIL": "pillow", "dicebear": "dicebear-core", "resvg_py": "resvg-py"}
+    distributions["IPython"] = "ipython"
     needed = {distributions.get(top, top.replace("_", "-")) for top in tops} - {"sdlearn"}
     assert needed <= {package_name(line) for line in all_requirements()}
 

@@ -31,7 +31,8 @@ def test_other_programs_find_the_prompt_and_that_ai_made_it(tmp_path):
         text = image.text
     assert text["parameters"].splitlines()[0] == "紫の髪の人,"
     assert text["parameters"].splitlines()[-1] == (
-        f"Steps: 20, Sampler: quasi-taylor-2, CFG scale: 4.5, Seed: {2**62}, Size: 40x30, Model: mini + <my-character>"
+        f"Steps: 20, Sampler: quasi-taylor-2, CFG scale: 4.5, Seed: {2**62}, Size: 40x30, "
+        "Model: mini + <my-character>"
     )
     assert text["Description"].startswith("Made by AI")
 

@@ -47,7 +47,6 @@ def _place() -> str:
 def _figures() -> None:
     """Lines, text and colours that the back of a room can tell apart, colour-blind people too."""
     import matplotlib.pyplot as plt
-    from cycler import cycler
 
     # Okabe and Ito's palette
     colors = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]
@@ -57,7 +56,7 @@ def _figures() -> None:
             "figure.constrained_layout.use": True,
             "font.size": 13,
             "lines.linewidth": 2.5,
-            "axes.prop_cycle": cycler(color=colors),
+            "axes.prop_cycle": plt.cycler(color=colors),
             "axes.grid": True,
             "grid.alpha": 0.3,
             "axes.spines.top": False,
