@@ -111,7 +111,7 @@ def word_maps(
 def prompt_tokens(sd: StableDiffusion, prompt: str) -> list[str]:
     """The tokens of a prompt as a person reads them, without start and end."""
     ids = sd.tokenizer(prompt, truncation=True, max_length=77).input_ids[1:-1]
-    return [sd.tokenizer.decode([i]).removesuffix("</w>").strip() for i in ids]
+    return [str(sd.tokenizer.decode([i])).removesuffix("</w>").strip() for i in ids]
 
 
 def show_word_maps(image: Image.Image, maps: Sequence[WordMap], *, columns: int = 6) -> Figure:
