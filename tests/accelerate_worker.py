@@ -71,6 +71,7 @@ def main(model: str, folder: Path, batch_size: int) -> None:
         train_batch_size=batch_size,
         gradient_accumulation_steps=2,
         learning_rate=1e-3,
+        lr_scheduler="linear",
         snr_gamma=5.0,
         use_ema=True,
         ema_decay=0.5,

@@ -4,14 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import accelerate_worker
+import fsdp_worker
 import pytest
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from sdlearn.data import write_pictures
+from sdlearn.finetune import fit, run
 from sdlearn.finetune.checkpoint import checkpoints
+from sdlearn.models import load
 
 TESTS = Path(__file__).parent
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
@@ -19,13 +25,19 @@ LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_
 LAUNCH += ["--gradient_accumulation_steps", "3"]  # of no effect: the loop has its own
 
 
-def launch(processes, *words):
-    """Run a script in processes on the CPU; `--cpu` alone would start one, whatever the number."""
-    several = ["--multi_gpu"] if processes > 1 else ["--cpu"]
-    command = [*LAUNCH, *several, "--num_processes", str(processes), *map(str, words)]
-    environment = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+ONE = ["--cpu", "--num_processes", "1"]
+TWO = ["--multi_gpu", "--num_processes", "2"]  # with `--cpu` one would start, whatever the number
+
+
+def launch(*words, on_cpu=("ACCELERATE_USE_CPU", "true")):
+    """Run a script on the CPU, and return what it printed."""
+    environment = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", on_cpu[0]: on_cpu[1]}
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=500
+        [*LAUNCH, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -35,9 +47,10 @@ def launch(processes, *words):
 def runs(tiny_folder, tmp_path_factory):
     """What one process with batches of 4 did, and two with 2 each: number -> (folder, facts)."""
     found = {}
-    for processes in (1, 2):
+    for processes, options in ((1, ONE), (2, TWO)):
         folder = tmp_path_factory.mktemp(f"processes-{processes}")
-        launch(processes, TESTS / "accelerate_worker.py", tiny_folder, folder, 4 // processes)
+        worker = [TESTS / "accelerate_worker.py", tiny_folder, folder, 4 // processes]
+        launch(*options, *worker)
         texts = [path.read_text() for path in sorted(folder.glob("process-*.json"))]
         found[processes] = folder, [json.loads(text) for text in texts]
         assert [facts["processes"] for facts in found[processes][1]] == [processes] * processes
@@ -95,6 +108,29 @@ def test_the_program_saves_once_from_two_processes(pictures, tiny_folder, tmp_pa
     write_pictures(tmp_path / "pictures", pictures)
     where = [tmp_path / "pictures", "--output", tmp_path / "learnt", "--model", tiny_folder]
     steps = ["--max-train-steps", "2", "--train-batch-size", "1"]
-    shown = launch(2, "-m", "sdlearn", "train", "textual-inversion", *where, *steps)
+    shown = launch(*TWO, "-m", "sdlearn", "train", "textual-inversion", *where, *steps)
     saved = [line for line in shown.splitlines() if line.endswith(".safetensors")]
     assert saved == [str(tmp_path / "learnt" / "my-character.safetensors")]
+
+
+@pytest.mark.slow
+def test_fsdp_trains_what_one_process_trains_and_saves_whole_weights(tiny_folder, tmp_path):
+    """accelerate has FSDP for GPUs only; the worker makes it take the CPUs for such."""
+    fsdp = ["--config_file", TESTS.parent / "configs/fsdp.yaml", "--num_processes", "2"]
+    worker = [TESTS / "fsdp_worker.py", tiny_folder, tmp_path]
+    launch(*fsdp, *worker, on_cpu=("ACCELERATE_TORCH_DEVICE", "cpu"))
+    sd = load(tiny_folder, device="cpu")
+    alone = fsdp_worker.method(sd)
+    run(fit(alone, accelerate_worker.pictures(), replace(fsdp_worker.CONFIG, train_batch_size=4)))
+    weights = alone.sd.unet.state_dict()
+    straight, resumed = (
+        UNet2DConditionModel.from_pretrained(tmp_path / name / "unet").state_dict()
+        for name in ("learnt", "learnt-resumed")
+    )
+    for name, weight in weights.items():
+        assert_close(straight[name], weight, rtol=1e-4, atol=1e-5)
+        assert_close(resumed[name], straight[name], rtol=0, atol=0)
+    assert len(list((tmp_path / "straight" / "previews").iterdir())) == 2
+    for process in range(2):
+        said = (tmp_path / f"refused-{process}").read_text()
+        assert "FSDP shards the U-Net, and dreambooth trains unet, text_encoder" in said

@@ -101,6 +101,16 @@ def test_scaled_gradients_are_unscaled_before_they_are_clipped(
     assert_close(clipped, none * (clipped.norm() / none.norm()), rtol=1e-3, atol=1e-8)
 
 
+def test_what_accelerate_launch_says_of_accumulation_divides_no_gradient(
+    loaded_tiny, pictures, seen, monkeypatch
+):
+    config = replace(CONFIG, max_train_steps=1, max_grad_norm=0)
+    run(fit(dreambooth(loaded_tiny), pictures, config))
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "3")
+    run(fit(dreambooth(loaded_tiny), pictures, config))
+    assert torch.equal(*seen)
+
+
 @pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
 def test_a_step_that_overflows_changes_nothing_but_the_scale(
     max_grad_norm, loaded_tiny, pictures, with_scaler, seen

@@ -69,17 +69,18 @@ class Keeper:
         return step == self.config.max_train_steps or step % every == 0
 
     def _write_checkpoint(self, output_dir: Path, state: TrainingState) -> None:
+        tensors = state.tensors()  # of shards every process is asked
         if self.accelerator.is_main_process:
             facts = {**state.facts(), "settings": self.settings}
-            save_checkpoint(output_dir, state.step, state.tensors(), facts)
+            save_checkpoint(output_dir, state.step, tensors, facts)
             prune(output_dir, self.config.checkpoints_total_limit)
         self.accelerator.wait_for_everyone()
 
     def _draw_previews(self, state: TrainingState) -> None:
-        if self.accelerator.is_main_process:
-            with state.averaged(), self.accelerator.autocast():
+        with state.averaged(), self.accelerator.autocast():
+            if self.accelerator.is_main_process:
                 draw_previews(self.method.sd, self.config, state.step)
-        self.accelerator.wait_for_everyone()
+            self.accelerator.wait_for_everyone()
 
 
 class Losses(NamedTuple):

@@ -20,6 +20,7 @@ from sdlearn.finetune.config import FitConfig
 from sdlearn.finetune.keeping import Keeper, Losses, LossWatch
 from sdlearn.finetune.log import check_log, read_losses
 from sdlearn.finetune.optimizer import check_optimizer
+from sdlearn.finetune.sharding import check_sharding
 from sdlearn.finetune.state import TrainingState, run_settings, start_state
 from sdlearn.finetune.validation import ValidationGrid
 
@@ -75,6 +76,7 @@ def fit(
     accelerator = make_accelerator(config)
     check_optimizer(config, accelerator.device)
     check_log(config)
+    check_sharding(method, accelerator)
     settings = run_settings(method, given, config)
     saved = None if config.output_dir is None else _find_saved(config, settings)
     keeper = Keeper(config, settings, accelerator, method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate import DistributedType, PartialState
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
 from sdlearn.finetune.accelerating import forward_kept, recomputed
 from sdlearn.finetune.optimizer import make_optimizer
+from sdlearn.finetune.sharding import ShardedCopy, laid_out_like, whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,11 +43,12 @@ class TrainingState:
     optimizer: Any
     lr_scheduler: Any
     ema: EMAModel | None
+    shards: ShardedCopy | None = None  # under FSDP
     step: int = 0  # optimizer steps done
     undo: ExitStack = field(default_factory=ExitStack)  # what the run changed and gives back
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return all tensors of the state by name."""
+        """Return all tensors of the state by name; of shards, all processes must ask for them."""
         tensors: dict[str, torch.Tensor] = {
             f"weights/{name}": value for name, value in self.parameters.items()
         }
@@ -52,7 +56,7 @@ class TrainingState:
         if self.ema is not None:
             shadows = zip(self.parameters, self.ema.shadow_params, strict=True)
             tensors |= {f"ema/{name}": value for name, value in shadows}
-        return tensors
+        return {name: whole(value) for name, value in tensors.items()}
 
     def facts(self) -> dict[str, Any]:
         """Return all of the state that is no tensor."""
@@ -72,16 +76,16 @@ class TrainingState:
         weights = list(self.parameters.values())
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"weights/{name}"])
+                parameter.copy_(laid_out_like(parameter, tensors[f"weights/{name}"]))
             if self.ema is not None:
                 for name, shadow in zip(self.parameters, self.ema.shadow_params, strict=True):
-                    shadow.copy_(tensors[f"ema/{name}"])
+                    shadow.copy_(laid_out_like(shadow, tensors[f"ema/{name}"]))
                 self.ema.optimization_step = facts["ema_steps"]
         moments: dict[int, dict[str, Any]] = {}
         saved = {key: value for key, value in tensors.items() if key.startswith("optimizer/")}
         for name, value in (saved | facts["optimizer"]).items():
             _, index, key = name.split("/")
-            moments.setdefault(int(index), {})[key] = _laid_out_like(weights[int(index)], value)
+            moments.setdefault(int(index), {})[key] = laid_out_like(weights[int(index)], value)
         groups = facts["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.lr_scheduler.load_state_dict(facts["lr_scheduler"])
@@ -91,15 +95,22 @@ class TrainingState:
 
     def finish(self) -> None:
         """Put the moving average in place, and take off the models what the run put on them."""
-        if self.ema is not None:
-            self.ema.copy_to(self.parameters.values())
         for model in self.models.values():
             model.eval()
+        if self.shards is not None and not isinstance(sys.exc_info()[1], Exception):
+            self.shards.follow(self._results())  # not where a process failed: all are needed
+            self.shards.own.to(self.accelerator.device)
+        elif self.ema is not None:
+            self.ema.copy_to(self.parameters.values())
         self.undo.close()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Put the moving average in place for a while, and the weights back as they were."""
+        """Have the method's own models as they would be saved for a while; all processes must."""
+        if self.shards is not None:
+            with self.shards.drawable(self._results()):
+                yield
+            return
         if self.ema is None:
             yield
             return
@@ -109,6 +120,12 @@ class TrainingState:
             yield
         finally:
             self.ema.restore(self.parameters.values())
+
+    def _results(self) -> dict[str, torch.Tensor]:
+        """The weights that a method ends with, by the names they have in its one module."""
+        weights = self.parameters.values() if self.ema is None else self.ema.shadow_params
+        names = (name.partition(".")[2] for name in self.parameters)
+        return dict(zip(names, weights, strict=True))
 
     def _moments(self) -> dict[str, Any]:
         """What the optimizer keeps of each parameter, named optimizer/INDEX/KEY."""
@@ -124,15 +141,18 @@ def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> 
 
     Raises TypeError for a trained parameter that is not float32: its updates would be rounded away.
     """
-    modules = method.trained()
+    modules, shards = method.trained(), None
     learning_rate = choose_learning_rate(method, config)
     groups = method.parameter_groups(learning_rate)
-    names = {id(p): f"{part}.{n}" for part, m in modules.items() for n, p in m.named_parameters()}
-    parameters = {names[id(p)]: p for group in groups for p in group["params"]}
-    for name, parameter in parameters.items():
-        if parameter.dtype != torch.float32:
-            raise TypeError(f"{name} trains in {parameter.dtype}: make it float32")
-        parameter.grad = None  # a run that was stopped may have left one
+    if accelerator.distributed_type == DistributedType.FSDP:
+        shards = ShardedCopy(modules["unet"], accelerator.device)
+        modules, groups = {"unet": shards.model}, shards.groups(groups)
+    names = _trained_names(modules, groups)
+    undo = ExitStack()
+    for module in modules.values():
+        undo.enter_context(forward_kept(module))
+    if config.gradient_checkpointing:
+        undo.enter_context(recomputed([method.sd.unet, *modules.values()]))
     optimizer = make_optimizer(groups, learning_rate, config, accelerator)
     lr_scheduler = get_scheduler(
         config.lr_scheduler,
@@ -140,22 +160,33 @@ def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> 
         num_warmup_steps=config.lr_warmup_steps,
         num_training_steps=config.max_train_steps,
     )
-    undo = ExitStack()
-    for module in modules.values():
-        undo.enter_context(forward_kept(module))
-    if config.gradient_checkpointing:
-        undo.enter_context(recomputed([method.sd.unet, *modules.values()]))
+    *models, prepared = accelerator.prepare(*modules.values(), optimizer)
+    found = {f"{part}.{n}": p for part, m in modules.items() for n, p in m.named_parameters()}
+    parameters = {name: found[name] for name in names}  # FSDP has put shards in their places
     return TrainingState(
         accelerator=accelerator,
         undo=undo,
-        models={name: accelerator.prepare(module) for name, module in modules.items()},
+        models=dict(zip(modules, models, strict=True)),
         parameters=parameters,
-        optimizer=accelerator.prepare(optimizer),
+        optimizer=prepared,
         lr_scheduler=lr_scheduler,  # not prepared: accelerate would step it once a process
         ema=EMAModel(parameters.values(), config.ema_decay, foreach=True)
         if config.use_ema
         else None,
+        shards=shards,
     )
+
+
+def _trained_names(
+    modules: Mapping[str, torch.nn.Module], groups: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Names of what trains, in the optimizer's order; TypeError where one is not float32."""
+    names = {id(p): f"{part}.{n}" for part, m in modules.items() for n, p in m.named_parameters()}
+    for parameter in (p for group in groups for p in group["params"]):
+        if parameter.dtype != torch.float32:
+            raise TypeError(f"{names[id(parameter)]} trains in {parameter.dtype}: make it float32")
+        parameter.grad = None  # a run that was stopped may have left one
+    return [names[id(p)] for group in groups for p in group["params"]]
 
 
 def choose_learning_rate(method: Method, config: FitConfig) -> float:
@@ -167,6 +198,7 @@ def choose_learning_rate(method: Method, config: FitConfig) -> float:
 
 def run_settings(method: Method, pictures: Sequence[Picture], config: FitConfig) -> dict[str, Any]:
     """Return what must be the same for one run to go on where another stopped."""
+    processes = PartialState().num_processes
     fields = {**asdict(method.config), **asdict(config)}
     fixed = {
         key: value
@@ -179,6 +211,7 @@ def run_settings(method: Method, pictures: Sequence[Picture], config: FitConfig)
         "base_model": method.sd.name,
         "learning_rate": choose_learning_rate(method, config),
         "pictures": _fingerprint(pictures),
+        **({"processes": processes} if processes > 1 else {}),
     }
 
 
@@ -190,10 +223,3 @@ def _fingerprint(pictures: Any) -> str:
     for picture in pictures:
         digest = zlib.crc32(picture.image.tobytes() + picture.text.encode(), digest)
     return f"{len(pictures)}, checksum {digest:08x}"
-
-
-def _laid_out_like(parameter: torch.Tensor, value: Any) -> Any:
-    """A copy with the parameter's strides: the fused optimizer walks through memory as it lies."""
-    if not torch.is_tensor(value) or value.shape != parameter.shape:
-        return value  # the step count
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -34,6 +34,8 @@ SOURCES: dict[str, ModelSource] = {
             learning_rates={
                 "textual-inversion": 5e-3,
                 "dreambooth": 2e-4,
+                "lora": 5e-3,
+                "dreambooth-lora": 5e-3,
                 "imagic-embedding": 1e-2,
                 "imagic-unet": 2e-5,  # at 1e-4 the picture is all that is drawn, whatever the eta
             },

@@ -53,8 +53,8 @@ class StableDiffusion:
 
     @property
     def device(self) -> torch.device:
-        """Where the U-Net is."""
-        return self.unet.device
+        """Where the model is; only a U-Net that trains in shards waits elsewhere, on the CPU."""
+        return self.vae.device
 
     @property
     def models(self) -> tuple[Any, ...]:
