@@ -19,6 +19,7 @@ from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
 from sdlearn.commands.grade import Grade
 from sdlearn.commands.info import Info
+from sdlearn.commands.plan import Plan
 from sdlearn.commands.pretrain import Pretrain
 from sdlearn.commands.train import Train
 
@@ -31,6 +32,7 @@ Command = (
     | Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Character, tyro.conf.subcommand("character")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Grade, tyro.conf.subcommand("grade")]

@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "pretrain": set(FIRST),
     "finetune": set(FIRST),
     "evaluate": set(FIRST),
+    "plan": {*FIRST, "finetune"},
     "course": {*FIRST, "pretrain", "finetune", "evaluate"},
 }
 LIGHT = ["sdlearn", "sdlearn.finetune.config", "sdlearn.models.registry", "sdlearn.models.samplers"]

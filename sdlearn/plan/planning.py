@@ -1,0 +1,130 @@
+"""The plan itself: what is needed, what is chosen and why, and what would fit if nothing does."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdlearn.finetune.config import FitConfig
+from sdlearn.plan.advice import disk_refusal, reasons_for, refusal_for
+from sdlearn.plan.blank import find_architecture
+from sdlearn.plan.choose import Row, base_fit, choose, compare, most_sparing
+from sdlearn.plan.config import PlanConfig
+from sdlearn.plan.machine import Machine, gpu_of, measure_speed, this_machine
+from sdlearn.plan.needs import Tracer
+
+if TYPE_CHECKING:
+    from sdlearn.models.architectures import Architecture
+    from sdlearn.plan.config import MethodName
+
+PNG = 0.6  # of its pixels' bytes that a photograph's file takes, about
+FULL_CACHE = 8 * 2**30  # bytes of latents; full fine-tuning refuses to keep more in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a method will need, and the settings that fit; `refusal` says why if none do."""
+
+    method: MethodName
+    config: PlanConfig
+    machine: Machine
+    rows: tuple[Row, ...]  # each precision and saver, at the batch of `best`
+    best: Row  # what is chosen, or where nothing fits what needs the least
+    reasons: tuple[str, ...]  # why these settings, a sentence each
+    refusal: str = ""  # "" where there is room; else a sentence
+
+    @property
+    def trained(self) -> int:
+        """Parameters that train; the most of all stages."""
+        return max(stage.trained for stage in self.best.stages)
+
+    @property
+    def artefact(self) -> int:
+        """Bytes of what is learnt, on disk: what trains, in float32; LoRAs in two formats."""
+        copies = 2 if self.method == "lora" or self.config.lora_rank else 1
+        return copies * sum(4 * stage.trained for stage in self.best.stages)
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of one checkpoint: what trains, its moments and its average."""
+        stages = self.best.stages
+        return max(4 * s.trained + s.memory.moments + s.memory.ema for s in stages)
+
+    @property
+    def class_pictures(self) -> int:
+        """Bytes of the files of class pictures."""
+        return int(PNG * 3 * sum(stage.drawn_pixels for stage in self.best.stages))
+
+    @property
+    def disk(self) -> int:
+        """Bytes on disk at most: the artefact, class pictures, and one checkpoint too many.
+
+        A new checkpoint is complete before an old one goes.
+        """
+        kept = (FitConfig.checkpoints_total_limit or 1) + 1
+        return self.artefact + self.class_pictures + kept * self.checkpoint
+
+
+def plan(method: MethodName, config: PlanConfig | None = None, **settings: Any) -> Plan:
+    """Say what a method will need, and choose settings that fit; nothing is loaded.
+
+    Settings are those of `PlanConfig`. Memory is found by running the method's own code on tensors
+    that have shapes and no numbers. Time follows from that run's operations and the speed of layers
+    as wide as the model's, which is measured for some seconds.
+
+    Raises ValueError for options that contradict each other, a model of unknown shape, and a
+    resolution that does not fit it. What fits no memory or disk is told in `Plan.refusal`.
+    """
+    config = replace(config or PlanConfig(), **settings)
+    config.check(method)
+    shape = find_architecture(config.model)
+    config = _with_caches(method, config, shape)
+    machine = this_machine() if config.gpu_memory is None else gpu_of(config.gpu_memory)
+    fit = base_fit(method, config, machine)
+    tracer = Tracer(method, shape, config, machine.on_cuda)
+    chosen = choose(tracer, machine, fit)
+    best = chosen or most_sparing(tracer, machine, fit)
+    rows = compare(tracer, machine, best.fit)
+    if config.gpu_memory is None:
+        machine = _timed(machine, shape, best, rows)
+    made = Plan(
+        method=method,
+        config=config,
+        machine=machine,
+        rows=tuple(replace(row, machine=machine) for row in rows),
+        best=replace(best, machine=machine),
+        reasons=reasons_for(tracer, best, config),
+        refusal="" if chosen else refusal_for(method, config, shape, best),
+    )
+    return made if made.refusal else replace(made, refusal=_full_disk(made))
+
+
+def _with_caches(method: MethodName, config: PlanConfig, shape: Architecture) -> PlanConfig:
+    """Decide whether full fine-tuning keeps all latents in memory."""
+    if method != "full" or config.cache_latents is not None:
+        return config
+    side = shape.unet["sample_size"]
+    if config.resolution is not None:
+        side = config.resolution // 2 ** (len(shape.vae["block_out_channels"]) - 1)
+    moments = 4 * 2 * shape.vae["latent_channels"] * side**2  # bytes a picture, float32
+    return replace(config, cache_latents=config.pictures * moments <= FULL_CACHE)
+
+
+def _timed(machine: Machine, shape: Architecture, best: Row, rows: list[Row]) -> Machine:
+    precisions = sorted({row.fit.mixed_precision for row in [best, *rows]})
+    reduction = 2 ** (len(shape.vae["block_out_channels"]) - 1)
+    side = shape.unet["sample_size"]
+    if best.fit.resolution is not None:
+        side = best.fit.resolution // reduction
+    return measure_speed(machine, shape, precisions, best.fit.train_batch_size, side)
+
+
+def _full_disk(made: Plan) -> str:
+    """Say what is wrong with the disk; "" where it has room."""
+    folder = made.config.output.expanduser().absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    return "" if made.disk <= free else disk_refusal(Path(folder), made.disk, free)
