@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class Method(Protocol):
-    """What trains, how a batch becomes a loss, and what file comes out. Nothing else."""
+    """What trains, how a batch becomes a loss, and what file comes out. Nothing else.
+
+    A method may also have `make_batches(pictures, config, place)`, for batches of its own kind and
+    for streams, and `caption(picture)`, what validation measures a picture's loss under.
+    """
 
     name: str  # on the command line, such as "textual-inversion"
     default_learning_rate: float  # for Stable Diffusion 1.5; the registry may know a better one
