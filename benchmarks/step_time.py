@@ -4,8 +4,8 @@
 
 A bare step is forward, backward and optimizer on tensors that lie ready: the floor, 1.0. What comes
 on top is the loop's: drawing the batch, noise and timesteps, cached latents and captions, clipping,
-the schedule. Our steps and bare ones take turns, so that both meet the same machine, and on a CPU
-the processor time of this process is counted, so that what else runs there matters little.
+the schedule. Our steps and bare ones take turns, so that both meet the same machine; of each the
+quickest counts, on a CPU in processor time of this process, so that what else runs matters little.
 
 Two floors are shown: that of the U-Net alone, and that of all models that a step must run, which
 where a text encoder trains is U-Net and text encoder.
@@ -13,7 +13,6 @@ where a text encoder trains is U-Net and text encoder.
 
 import argparse
 import copy
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -86,7 +85,7 @@ def seconds(device: torch.device, step: Callable[[], Any]) -> float:
 
 
 def measure(sd: StableDiffusion, name: str, options: argparse.Namespace) -> list[float]:
-    """Medians in seconds of our step, of the bare U-Net's and of the bare one of all models."""
+    """Seconds of our step, of the bare U-Net's and of the bare one of all models, at the least."""
     pictures = draw_character("lorelei", 1, number=options.batch_size, size=128)
     method = METHODS[name](sd, pictures)
     batch_size = 1 if isinstance(method, UNetStage) else options.batch_size
@@ -103,7 +102,7 @@ def measure(sd: StableDiffusion, name: str, options: argparse.Namespace) -> list
             if turn >= 2:  # the first ones warm up
                 times[which].append(taken)
     steps.close()
-    return [statistics.median(taken) for taken in times]
+    return [min(taken) for taken in times]
 
 
 def rows(options: argparse.Namespace) -> Iterator[str]:

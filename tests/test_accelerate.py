@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import accelerate_worker
-import fsdp_worker
 import pytest
+import sharded_worker
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch.testing import assert_close
@@ -113,24 +113,36 @@ def test_the_program_saves_once_from_two_processes(pictures, tiny_folder, tmp_pa
     assert saved == [str(tmp_path / "learnt" / "my-character.safetensors")]
 
 
+def train_in_shards(config_file, folder, tiny_folder, settings):
+    """Weights of a run in shards, of the same one resumed if it can be, and of one process."""
+    options = ["--config_file", TESTS.parent / "configs" / config_file, "--num_processes", "2"]
+    worker = [TESTS / "sharded_worker.py", tiny_folder, folder]
+    launch(*options, *worker, on_cpu=("ACCELERATE_TORCH_DEVICE", "cpu"))
+    alone = sharded_worker.method(load(tiny_folder, device="cpu"))
+    config = replace(sharded_worker.CONFIG, train_batch_size=4, **settings)
+    run(fit(alone, accelerate_worker.pictures(), config))
+    assert len(list((folder / "straight" / "previews").iterdir())) == 2
+    for process in range(2):
+        said = (folder / f"refused-{process}").read_text()
+        assert "only a U-Net is sharded, and dreambooth trains unet, text_encoder" in said
+    saved = [UNet2DConditionModel.from_pretrained(p / "unet") for p in folder.glob("learnt-*")]
+    return [unet.state_dict() for unet in saved], alone.sd.unet.state_dict()
+
+
 @pytest.mark.slow
 def test_fsdp_trains_what_one_process_trains_and_saves_whole_weights(tiny_folder, tmp_path):
-    """accelerate has FSDP for GPUs only; the worker makes it take the CPUs for such."""
-    fsdp = ["--config_file", TESTS.parent / "configs/fsdp.yaml", "--num_processes", "2"]
-    worker = [TESTS / "fsdp_worker.py", tiny_folder, tmp_path]
-    launch(*fsdp, *worker, on_cpu=("ACCELERATE_TORCH_DEVICE", "cpu"))
-    sd = load(tiny_folder, device="cpu")
-    alone = fsdp_worker.method(sd)
-    run(fit(alone, accelerate_worker.pictures(), replace(fsdp_worker.CONFIG, train_batch_size=4)))
-    weights = alone.sd.unet.state_dict()
-    straight, resumed = (
-        UNet2DConditionModel.from_pretrained(tmp_path / name / "unet").state_dict()
-        for name in ("learnt", "learnt-resumed")
-    )
-    for name, weight in weights.items():
-        assert_close(straight[name], weight, rtol=1e-4, atol=1e-5)
-        assert_close(resumed[name], straight[name], rtol=0, atol=0)
-    assert len(list((tmp_path / "straight" / "previews").iterdir())) == 2
-    for process in range(2):
-        said = (tmp_path / f"refused-{process}").read_text()
-        assert "FSDP shards the U-Net, and dreambooth trains unet, text_encoder" in said
+    average = sharded_worker.AVERAGE
+    (one, other), alone = train_in_shards("fsdp.yaml", tmp_path, tiny_folder, average)
+    for name, weight in alone.items():
+        assert_close(one[name], weight, rtol=1e-4, atol=1e-5)
+        assert_close(other[name], one[name], rtol=0, atol=0)  # resumed
+
+
+@pytest.mark.slow
+def test_deepspeed_trains_what_one_process_trains(tiny_folder, tmp_path, monkeypatch):
+    pytest.importorskip("deepspeed")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    (one,), alone = train_in_shards("deepspeed.yaml", tmp_path, tiny_folder, {})
+    for name, weight in alone.items():
+        assert_close(one[name], weight, rtol=1e-4, atol=1e-5)
+    assert not checkpoints(tmp_path / "straight")

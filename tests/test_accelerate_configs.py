@@ -17,6 +17,7 @@ EXPECTED = {  # distributed_type, machines, processes of them all
     "eight_gpus.yaml": ("MULTI_GPU", 1, 8),
     "two_nodes.yaml": ("MULTI_GPU", 2, 16),
     "fsdp.yaml": ("FSDP", 1, 8),
+    "deepspeed.yaml": ("DEEPSPEED", 1, 8),
 }
 
 

@@ -11,6 +11,7 @@ import torch
 from sdlearn.finetune.checkpoint import prune, save_checkpoint
 from sdlearn.finetune.log import TrainLog
 from sdlearn.finetune.previews import draw_previews
+from sdlearn.finetune.sharding import is_deepspeed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,7 +57,8 @@ class Keeper:
         if self.is_due(step.step, self.config.checkpointing_steps):
             watch.check_waiting()
             self.log.flush()
-            self._write_checkpoint(self.config.output_dir, state)
+            if not is_deepspeed(self.accelerator):
+                self._write_checkpoint(self.config.output_dir, state)
         if self.config.preview_prompts and self.is_due(step.step, self.config.preview_steps):
             self._draw_previews(state)
 

@@ -76,7 +76,7 @@ def fit(
     accelerator = make_accelerator(config)
     check_optimizer(config, accelerator.device)
     check_log(config)
-    check_sharding(method, accelerator)
+    check_sharding(method, accelerator, config)
     settings = run_settings(method, given, config)
     saved = None if config.output_dir is None else _find_saved(config, settings)
     keeper = Keeper(config, settings, accelerator, method)
@@ -171,6 +171,7 @@ def _backward(
         for part in range(parts):
             batch = _batch(state, batches, config, part)
             with ExitStack() as stack:
+                accelerator.sync_gradients = part + 1 == parts
                 for model in state.models.values() if part + 1 < parts else ():
                     stack.enter_context(accelerator.no_sync(model))
                 with accelerator.autocast():

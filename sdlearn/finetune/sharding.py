@@ -1,6 +1,6 @@
-"""Weights in shards over several GPUs by FSDP, so that none needs to hold the whole of them.
+"""Weights, gradients and moments in shards over several GPUs, by FSDP or DeepSpeed.
 
-FSDP takes a module apart in place and for good. So a copy of the U-Net is sharded and trained, and
+Both take a module apart in place and for good. So a copy of the U-Net is sharded and trained, and
 the method's own, which is drawn with and saved, waits on the CPU and follows when it is needed.
 """
 
@@ -17,23 +17,47 @@ from accelerate import DistributedType
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from sdlearn.finetune.config import FitConfig
     from sdlearn.finetune.method import Method
 
 
-def check_sharding(method: Method, accelerator: Accelerator) -> None:
-    """Raise ValueError for what cannot be sharded, or not be saved from shards."""
-    kind = accelerator.distributed_type
-    if kind == DistributedType.DEEPSPEED:
-        raise ValueError("DeepSpeed's optimizer keeps its own files: take configs/fsdp.yaml")
-    if kind != DistributedType.FSDP:
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether each process holds a part of what trains."""
+    return accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def is_deepspeed(accelerator: Accelerator) -> bool:
+    """Whether DeepSpeed does the updates; it keeps moments and float32 weights to itself."""
+    return accelerator.distributed_type == DistributedType.DEEPSPEED
+
+
+def check_sharding(method: Method, accelerator: Accelerator, config: FitConfig) -> None:
+    """Raise ValueError for what cannot be trained in shards."""
+    if not is_sharded(accelerator):
         return
-    if not accelerator.is_fsdp2:
-        raise ValueError("only FSDP 2 works: write `fsdp_version: 2` into the configuration")
     if method.trained().keys() != {"unet"}:
         raise ValueError(
-            f"FSDP shards the U-Net, and {method.name} trains {', '.join(method.trained())}: "
-            "take a configuration without FSDP"
+            f"only a U-Net is sharded, and {method.name} trains {', '.join(method.trained())}: "
+            "take a configuration without FSDP and DeepSpeed"
         )
+    if not is_deepspeed(accelerator):
+        if not accelerator.is_fsdp2:
+            raise ValueError("only FSDP 2 works: write `fsdp_version: 2` into the configuration")
+        return
+    for name in ("resume", "use_ema"):
+        if getattr(config, name):
+            raise ValueError(f"{name} does not work with DeepSpeed: take configs/fsdp.yaml")
+    if accelerator.state.deepspeed_plugin.zero_stage not in (1, 2):
+        raise ValueError("only stages 1 and 2 of ZeRO work: write `zero_stage: 2`, or take FSDP")
+
+
+def tell_deepspeed(accelerator: Accelerator, config: FitConfig) -> None:
+    """Give DeepSpeed the run's own settings in place of its file's."""
+    accelerator.state.deepspeed_plugin.deepspeed_config |= {
+        "train_micro_batch_size_per_gpu": config.train_batch_size,
+        "gradient_accumulation_steps": 1,  # the loop says which batch is the last
+        "gradient_clipping": config.max_grad_norm,
+    }
 
 
 class ShardedCopy:
@@ -45,7 +69,7 @@ class ShardedCopy:
     def __init__(self, own: torch.nn.Module, device: torch.device) -> None:
         self.own = own.cpu()
         model: Any = copy.deepcopy(own)
-        self.model = model.to(memory_format=torch.contiguous_format)  # FSDP asks for it
+        self.model = model.to(memory_format=torch.contiguous_format)  # as FSDP asks
         self.device = device
 
     def groups(self, groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -74,7 +98,11 @@ class ShardedCopy:
 
 def whole(weight: Any) -> torch.Tensor:
     """Put a weight together from the shards of all processes, each of which must ask for it."""
-    return weight.full_tensor() if _is_sharded(weight) else weight
+    if hasattr(weight, "_hp_mapping"):  # DeepSpeed's mark
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return safe_get_full_fp32_param(weight)
+    return weight.full_tensor() if _is_dtensor(weight) else weight
 
 
 def laid_out_like(parameter: torch.Tensor, value: Any) -> Any:
@@ -84,7 +112,7 @@ def laid_out_like(parameter: torch.Tensor, value: Any) -> Any:
     """
     if not torch.is_tensor(value) or value.shape != parameter.shape:
         return value
-    if _is_sharded(parameter):
+    if _is_dtensor(parameter):
         from torch.distributed.tensor import distribute_tensor
 
         value = value.to(parameter.device)
@@ -92,5 +120,5 @@ def laid_out_like(parameter: torch.Tensor, value: Any) -> Any:
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _is_sharded(weight: torch.Tensor) -> bool:
-    return hasattr(weight, "full_tensor")  # a DTensor; its class is not there in every torch build
+def _is_dtensor(weight: torch.Tensor) -> bool:
+    return hasattr(weight, "full_tensor")  # its class is not there in every build of torch

@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import DistributedType, PartialState
+from accelerate import PartialState
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
 from sdlearn.finetune.accelerating import forward_kept, recomputed
 from sdlearn.finetune.optimizer import make_optimizer
-from sdlearn.finetune.sharding import ShardedCopy, laid_out_like, whole
+from sdlearn.finetune.sharding import (
+    ShardedCopy,
+    is_deepspeed,
+    is_sharded,
+    laid_out_like,
+    tell_deepspeed,
+    whole,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,7 +50,7 @@ class TrainingState:
     optimizer: Any
     lr_scheduler: Any
     ema: EMAModel | None
-    shards: ShardedCopy | None = None  # under FSDP
+    shards: ShardedCopy | None = None  # under FSDP and DeepSpeed
     step: int = 0  # optimizer steps done
     undo: ExitStack = field(default_factory=ExitStack)  # what the run changed and gives back
 
@@ -144,7 +151,7 @@ def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> 
     modules, shards = method.trained(), None
     learning_rate = choose_learning_rate(method, config)
     groups = method.parameter_groups(learning_rate)
-    if accelerator.distributed_type == DistributedType.FSDP:
+    if is_sharded(accelerator):
         shards = ShardedCopy(modules["unet"], accelerator.device)
         modules, groups = {"unet": shards.model}, shards.groups(groups)
     names = _trained_names(modules, groups)
@@ -160,9 +167,11 @@ def start_state(method: Method, accelerator: Accelerator, config: FitConfig) -> 
         num_warmup_steps=config.lr_warmup_steps,
         num_training_steps=config.max_train_steps,
     )
+    if is_deepspeed(accelerator):
+        tell_deepspeed(accelerator, config)
     *models, prepared = accelerator.prepare(*modules.values(), optimizer)
     found = {f"{part}.{n}": p for part, m in modules.items() for n, p in m.named_parameters()}
-    parameters = {name: found[name] for name in names}  # FSDP has put shards in their places
+    parameters = {name: found[name] for name in names}  # FSDP put shards in their places
     return TrainingState(
         accelerator=accelerator,
         undo=undo,
