@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TOY
 from safetensors.torch import load_file
 
 from sdlearn.data.captions import japanese_words
+from sdlearn.data.render import characters
 from sdlearn.diffusion import NoiseSchedule
+from sdlearn.models.registry import shipped_folder
 from sdlearn.pretrain.config import PretrainConfig
-from sdlearn.pretrain.dataset import world_dataset
+from sdlearn.pretrain.dataset import WorldDataset, world_dataset
+from sdlearn.pretrain.detail import attribute_map, detail_weights
 from sdlearn.pretrain.judges import instance_discrimination_loss
 from sdlearn.pretrain.loop import Training, learning_rate_at, train
 from sdlearn.pretrain.recipe import pretrain
@@ -133,6 +137,28 @@ def test_the_noisiest_timesteps_weigh_as_much_as_at_the_floor() -> None:
     torch.testing.assert_close(shares, expected)
 
 
+def test_latents_weigh_more_where_an_attribute_shows() -> None:
+    """With mini's own autoencoder: a face's expression is in its middle, and not at the edge."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(shipped_folder("mini") / "vae", torch_dtype=torch.float32)
+    config = PretrainConfig(detail=("expression",))
+    chosen = [a for _, a in characters(24)]
+    data = WorldDataset(np.zeros((24, 64, 64, 3), np.uint8), chosen)
+    data = world_dataset(config)
+    weights = detail_weights(vae, data, config)
+    assert set(weights) == {a["style"] for a in data.attributes}
+    style = data.attributes[0]["style"]
+    mouth = attribute_map(vae, data, style, "expression")
+    for weight in weights.values():
+        assert weight.mean().item() == pytest.approx(1)
+        assert weight.min() >= 1 / (1 + config.detail_weight) - 1e-6
+    torch.testing.assert_close(weights[style], (1 + mouth) / 2)
+    edge = torch.ones_like(mouth, dtype=torch.bool)
+    edge[1:-1, 1:-1] = False
+    assert mouth[edge].mean() < 0.2 * mouth[~edge].mean()
+
+
 def test_learning_rate_warms_up_and_ends_low() -> None:
     assert learning_rate_at(0.01) == pytest.approx(0.5)
     assert learning_rate_at(0.02) == pytest.approx(1.0)
@@ -153,6 +179,8 @@ def test_pictures_rendered_once_are_opened_again(tmp_path: Path) -> None:
     [
         ({"image_size": 50}, "multiple of 16"),
         ({"pictures": 3}, "too few"),
+        ({"detail": ("mouth",)}, "choose from"),
+        ({"detail_weight": -1.0}, "0 or more"),
         ({"stages": ("x",)}, "exist"),
     ],
 )

@@ -40,7 +40,8 @@ def _stages(config: PretrainConfig) -> dict[str, dict[str, float]]:
     if config.start is None or not (config.start / FACTS).is_file():
         return here
     before = json.loads((config.start / FACTS).read_text(encoding="utf-8"))["stages"]
-    return {f"{name}, first run" if name in here else name: v for name, v in before.items()} | here
+    runs = {name: sum(other.startswith(name) for other in before) for name in here}
+    return {f"{n}, run {runs[n]}" if n in here else n: v for n, v in before.items()} | here
 
 
 def _histories(config: PretrainConfig) -> list[Path]:

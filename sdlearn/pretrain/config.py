@@ -6,6 +6,7 @@ from typing import Literal
 
 Stage = Literal["vae", "decoder", "clip", "judges", "unet"]
 STAGES: tuple[Stage, ...] = ("vae", "decoder", "clip", "judges", "unet")
+DETAILS = ("hair", "top", "expression", "glasses")  # attributes that show in some places only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,9 @@ class PretrainConfig:
     caption_dropout: float = 0.1  # share of empty captions, as SD was trained
     japanese: float = 0.45  # share of Japanese captions
     snr_gamma: float = 5.0  # min-SNR weighting, arXiv:2303.09556
-    snr_floor: float = 0.3  # signal-to-noise ratio below which timesteps weigh as much as at it
+    snr_floor: float = 0.05  # signal-to-noise ratio below which timesteps weigh as much as at it
+    detail: tuple[str, ...] = ("expression", "hair", "top")  # attributes whose places weigh more
+    detail_weight: float = 1.0  # what each of them weighs, beside 1 for the whole picture
     ema_decay: float = 0.998  # a step, of U-Net and text encoder
 
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
@@ -82,6 +85,11 @@ class PretrainConfig:
             raise ValueError(f"pictures {self.pictures} are too few: 16 at least")
         if self.start is not None and not (self.start / "model_index.json").is_file():
             raise ValueError(f"start {self.start} has no model_index.json: name a model folder")
+        if not self.detail_weight >= 0:
+            raise ValueError(f"detail_weight is {self.detail_weight}: give 0 or more")
+        strangers = set(self.detail) - set(DETAILS)
+        if strangers:
+            raise ValueError(f"detail {sorted(strangers)} cannot be: choose from {DETAILS}")
         unknown = set(self.stages) - set(STAGES)
         if unknown:
             raise ValueError(f"stages {sorted(unknown)} do not exist: choose from {STAGES}")

@@ -27,6 +27,7 @@ from sdlearn.models.architectures import SCHEDULER
 from sdlearn.pretrain.clip import tokenize
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset, sheet
+from sdlearn.pretrain.detail import detail_weights
 from sdlearn.pretrain.loop import Training, device_and_dtype, train
 
 
@@ -101,6 +102,7 @@ def train_unet(
     moments = cache_moments(vae, data, config)
     latent_shape = (vae.config.latent_channels, *moments.shape[2:])
     scaling_factor = vae.config.scaling_factor
+    details = detail_weights(vae, data, config)  # {style: (h, w)}
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         indices = data.batch(config.unet_batch, generator)
@@ -118,7 +120,10 @@ def train_unet(
         model_pred = unet(noisy_latents, timesteps.to(device), encoder_hidden_states).sample
         target = schedule.target(latents, noise, timesteps).to(device)
         weights = recipe_weights(schedule, timesteps, config).to(device)
-        loss = diffusion_loss(model_pred, target, weights).mean()
+        # the root on both sides, as the loss squares their difference
+        detail = torch.stack([details[data.attributes[i]["style"]] for i in indices.tolist()])
+        root = detail.sqrt().unsqueeze(1).to(device)  # (B, 1, h, w)
+        loss = diffusion_loss(model_pred * root, target * root, weights).mean()
         return {"loss": loss, "mse": F.mse_loss(model_pred.detach().float(), target)}
 
     pipeline = make_pipeline(vae, text_encoder, tokenizer, unet)
