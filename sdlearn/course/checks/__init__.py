@@ -6,13 +6,21 @@ here, named after what it checks.
 
 from sdlearn.course.checks.answers import Check, Right, WrongAnswer
 from sdlearn.course.checks.diffusion import add_noise, ddim_step, half_gone, predict_original
+from sdlearn.course.checks.dreambooth import (
+    count_trained,
+    instance_prompt,
+    prior_preservation_loss,
+)
 from sdlearn.course.checks.sampling import order, slerp, unet_runs
 from sdlearn.course.checks.stable_diffusion import guide, loudest, to_picture
+from sdlearn.course.checks.start import credit, repeatable, training_bytes
 
 CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter asks
+    "00": (repeatable, training_bytes, credit),
     "02": (add_noise, predict_original, ddim_step, half_gone),
     "03": (order, unet_runs, slerp),
     "05": (guide, to_picture, loudest),
+    "08": (prior_preservation_loss, count_trained, instance_prompt),
 }
 
 __all__ = [
@@ -21,13 +29,19 @@ __all__ = [
     "Right",
     "WrongAnswer",
     "add_noise",
+    "count_trained",
+    "credit",
     "ddim_step",
     "guide",
     "half_gone",
+    "instance_prompt",
     "loudest",
     "order",
     "predict_original",
+    "prior_preservation_loss",
+    "repeatable",
     "slerp",
     "to_picture",
+    "training_bytes",
     "unet_runs",
 ]
