@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdlearn.course.demo.wording import Situation, prompt
 from sdlearn.evaluate import (
     Judges,
     attribute_fit,
@@ -15,6 +14,7 @@ from sdlearn.evaluate import (
     subject_fidelity,
     total_variation,
 )
+from sdlearn.evaluate.situations import Situation, prompt
 
 if TYPE_CHECKING:
     from pathlib import Path

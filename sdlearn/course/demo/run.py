@@ -23,9 +23,9 @@ from sdlearn.course.demo.learning import Way, learn, make_method, ways
 from sdlearn.course.demo.page import PAGE, write_page
 from sdlearn.course.demo.progress import DRAWING_STEP, Progress
 from sdlearn.course.demo.sheet import draw_sheet, save_sheet
-from sdlearn.course.demo.wording import Situation, class_prompt, prompt, situations
 from sdlearn.data.folder import Picture
 from sdlearn.data.png import replaced_when_complete
+from sdlearn.evaluate.situations import Situation, class_prompt, prompt, situations
 from sdlearn.models import load
 
 if TYPE_CHECKING:

@@ -6,63 +6,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from sdlearn.data.captions import caption
 from sdlearn.data.folder import Picture
-from sdlearn.data.styles import BASE_STYLES
-from sdlearn.data.subjects import SUBJECT_STYLES
 from sdlearn.data.vocabulary import BACKGROUNDS, EXPRESSIONS
+from sdlearn.evaluate.situations import Situation, named, prompt
 
-Situation = Mapping[str, str]  # the attributes that a prompt asks for
-
-CAPTION_WORD = "person"  # of a caption that knows no style
 SAID: Mapping[str, Collection[str]] = {  # of a training picture
     "expression": EXPRESSIONS,
     "background": BACKGROUNDS,
 }
-FOR_PEOPLE: tuple[Situation, ...] = (
-    {"expression": "smiling"},
-    {"expression": "sad"},
-    {"glasses": "sunglasses"},
-    {"expression": "surprised"},
-    {"expression": "laughing", "glasses": "round"},
-)
-FOR_CREATURES: tuple[Situation, ...] = (
-    {"expression": "smiling"},
-    {"expression": "sad"},
-    {"top": "horns"},
-    {"expression": "surprised"},
-    {"expression": "laughing", "top": "ears"},
-)
-FIRST_CHOICE = ("green", "yellow", "blue", "red", "purple", "pink", "turquoise", "orange")
-
-
-def situations(pictures: Sequence[Picture], class_word: str) -> list[Situation]:
-    """Five new situations, each on another background: those no training picture has come first."""
-    known = {picture.attributes.get("background") for picture in pictures}
-    colors = [color for color in (*FIRST_CHOICE, *BACKGROUNDS) if color not in known]
-    colors = list(dict.fromkeys([*colors, *FIRST_CHOICE]))
-    asked = FOR_CREATURES if class_word == "creature" else FOR_PEOPLE
-    return [{**a, "background": color} for a, color in zip(asked, colors, strict=False)]
-
-
-def class_word_of(style: str) -> str:
-    """`person` or `creature`: what the captions call the characters of a style."""
-    table = BASE_STYLES.get(style) or SUBJECT_STYLES.get(style)
-    return table.kind if table else CAPTION_WORD
-
-
-def class_prompt(class_word: str) -> str:
-    """The bare class, "a picture of a person"."""
-    return f"a picture of {_with_article(class_word)}"
-
-
-def prompt(asked: Situation, class_word: str, subject: str | None = None) -> str:
-    """A prompt for a situation, worded exactly as the picture world's captions are.
-
-    `subject` stands for the class: "sks person", "<my-character>"; without it the class itself is
-    asked for, which is also what the judges are told.
-    """
-    return "a picture of " + _name(caption(asked), CAPTION_WORD, class_word, subject)
 
 
 def worded(
@@ -87,16 +38,5 @@ def short_label(asked: Situation) -> str:
 def _text(picture: Picture, class_word: str, subject: str, *, captions: bool) -> str:
     said = {k: v for k, v in picture.attributes.items() if v in SAID.get(k, ())}
     if captions and not said and re.search(rf"\b{re.escape(class_word)}\b", picture.text):
-        return _name(picture.text, class_word, class_word, subject)
+        return named(picture.text, class_word, class_word, subject)
     return prompt(said if captions else {}, class_word, subject)
-
-
-def _name(sentence: str, word: str, class_word: str, subject: str | None) -> str:
-    """Put the subject in the place of `word`; a subject bare of adjectives takes no article."""
-    bare, described = subject or _with_article(class_word), subject or class_word
-    pattern = rf"\b(an? )?{re.escape(word)}\b"
-    return re.sub(pattern, lambda m: bare if m[1] else described, sentence, count=1)
-
-
-def _with_article(word: str) -> str:
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
