@@ -14,12 +14,14 @@ from sdlearn.course.checks.dreambooth import (
 from sdlearn.course.checks.sampling import order, slerp, unet_runs
 from sdlearn.course.checks.stable_diffusion import guide, loudest, to_picture
 from sdlearn.course.checks.start import credit, repeatable, training_bytes
+from sdlearn.course.checks.textual_inversion import count_new, keep_old_rows, nearest_rows
 
 CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter asks
     "00": (repeatable, training_bytes, credit),
     "02": (add_noise, predict_original, ddim_step, half_gone),
     "03": (order, unet_runs, slerp),
     "05": (guide, to_picture, loudest),
+    "07": (keep_old_rows, nearest_rows, count_new),
     "08": (prior_preservation_loss, count_trained, instance_prompt),
 }
 
@@ -29,13 +31,16 @@ __all__ = [
     "Right",
     "WrongAnswer",
     "add_noise",
+    "count_new",
     "count_trained",
     "credit",
     "ddim_step",
     "guide",
     "half_gone",
     "instance_prompt",
+    "keep_old_rows",
     "loudest",
+    "nearest_rows",
     "order",
     "predict_original",
     "prior_preservation_loss",
