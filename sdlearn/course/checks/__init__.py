@@ -11,6 +11,7 @@ from sdlearn.course.checks.dreambooth import (
     instance_prompt,
     prior_preservation_loss,
 )
+from sdlearn.course.checks.lora import first_to_move, low_rank_update, rank_for
 from sdlearn.course.checks.sampling import order, slerp, unet_runs
 from sdlearn.course.checks.stable_diffusion import guide, loudest, to_picture
 from sdlearn.course.checks.start import credit, repeatable, training_bytes
@@ -23,6 +24,7 @@ CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter ask
     "05": (guide, to_picture, loudest),
     "07": (keep_old_rows, nearest_rows, count_new),
     "08": (prior_preservation_loss, count_trained, instance_prompt),
+    "10": (low_rank_update, first_to_move, rank_for),
 }
 
 __all__ = [
@@ -35,15 +37,18 @@ __all__ = [
     "count_trained",
     "credit",
     "ddim_step",
+    "first_to_move",
     "guide",
     "half_gone",
     "instance_prompt",
     "keep_old_rows",
     "loudest",
+    "low_rank_update",
     "nearest_rows",
     "order",
     "predict_original",
     "prior_preservation_loss",
+    "rank_for",
     "repeatable",
     "slerp",
     "to_picture",
