@@ -12,6 +12,7 @@ from sdlearn.course.checks.dreambooth import (
     prior_preservation_loss,
 )
 from sdlearn.course.checks.lora import first_to_move, low_rank_update, rank_for
+from sdlearn.course.checks.rights import may_use, nearest, read_settings
 from sdlearn.course.checks.sampling import order, slerp, unet_runs
 from sdlearn.course.checks.stable_diffusion import guide, loudest, to_picture
 from sdlearn.course.checks.start import credit, repeatable, training_bytes
@@ -25,6 +26,7 @@ CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter ask
     "07": (keep_old_rows, nearest_rows, count_new),
     "08": (prior_preservation_loss, count_trained, instance_prompt),
     "10": (low_rank_update, first_to_move, rank_for),
+    "12": (may_use, nearest, read_settings),
 }
 
 __all__ = [
@@ -44,11 +46,14 @@ __all__ = [
     "keep_old_rows",
     "loudest",
     "low_rank_update",
+    "may_use",
+    "nearest",
     "nearest_rows",
     "order",
     "predict_original",
     "prior_preservation_loss",
     "rank_for",
+    "read_settings",
     "repeatable",
     "slerp",
     "to_picture",
