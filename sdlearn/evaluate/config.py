@@ -43,3 +43,25 @@ class EvaluateConfig:
             if value != entry.default:
                 words.append(option if value is True else f"{option} {value}")
         return " ".join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectConfig:
+    """What is drawn with an artefact, to measure what it has learnt of its subject."""
+
+    subject: str | None = None
+    """what prompts call the subject, such as "sks person"; '': only the class; None: as the
+    artefact itself says"""
+    class_word: str = ""  # what the subject is; '': as the artefact or its pictures' style says
+    seeds: int = 4  # pictures of the subject in each situation, or of an edit at each eta
+    class_pictures: int = 20  # of the bare class, with and without the artefact
+    scale: float = 1.0  # how strongly a LoRA counts
+
+    def check(self) -> None:
+        """Raise ValueError for numbers that nothing can be measured with."""
+        for name in ("seeds", "class_pictures"):
+            if getattr(self, name) < 2:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}: give at least 2, as one "
+                    "picture says nothing of how they differ"
+                )

@@ -6,24 +6,20 @@ attribute of its picture in the plainest words; "glasses: none" is asked for as 
 
 from __future__ import annotations
 
-import json
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.data.captions import LANGUAGES, caption
-from sdlearn.data.png import replaced_when_complete
 from sdlearn.data.world import Attributes
 from sdlearn.evaluate.config import EvaluateConfig
 from sdlearn.evaluate.drawing import draw_prompts, reconstruction_psnr
 from sdlearn.evaluate.judges import Judges
 from sdlearn.evaluate.metrics import attribute_shares, retrieval_accuracy
 from sdlearn.evaluate.near_copies import embed_all, near_copies, nearest_others
+from sdlearn.evaluate.report import made_by, write_report
 from sdlearn.evaluate.speed import time_picture
 from sdlearn.evaluate.table import as_table
 from sdlearn.evaluate.world import World
@@ -34,7 +30,6 @@ from sdlearn.models.registry import SOURCES, shipped_folder
 if TYPE_CHECKING:
     from PIL import Image
 
-PACKAGES = ("sdlearn", "torch", "diffusers", "transformers")
 TRAINING_SEARCHED = 5_000  # training pictures that near-copies are looked for in
 BUSY = 1.0  # load average from which other work slows the timed picture down
 AMONG = 100  # captions that a picture's own is to be found in
@@ -53,11 +48,7 @@ def evaluate_mini(config: EvaluateConfig, model: str | Path = "mini") -> dict[st
     figures = _figures(config, world, judges, sd)
     settings = asdict(config)
     return {
-        "measured": datetime.now(timezone.utc).date().isoformat(),
-        "command": config.command(),
-        "hardware": hardware(str(sd.device)),
-        "versions": {name: version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        **made_by(config.command(), str(sd.device)),
         "settings": settings,
         "figures": figures,
         "table": as_table(figures, settings),
@@ -76,9 +67,7 @@ def model_folder(model: str | Path) -> Path:
 
 def write_measurements(measured: dict[str, Any], folder: Path) -> None:
     """Write `measurements.json` beside the card, and the card anew. Raises OSError."""
-    with replaced_when_complete(folder / MEASUREMENTS) as unfinished:
-        text = json.dumps(measured, indent=1, ensure_ascii=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
+    write_report(measured, folder / MEASUREMENTS)
     refresh_card(folder)
 
 

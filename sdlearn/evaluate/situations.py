@@ -48,7 +48,7 @@ def class_word_of(style: str) -> str:
 
 def class_prompt(class_word: str) -> str:
     """The bare class, "a picture of a person"."""
-    return f"a picture of {_with_article(class_word)}"
+    return f"a picture of {with_article(class_word)}"
 
 
 def prompt(asked: Situation, class_word: str, subject: str | None = None) -> str:
@@ -62,10 +62,11 @@ def prompt(asked: Situation, class_word: str, subject: str | None = None) -> str
 
 def named(sentence: str, word: str, class_word: str, subject: str | None) -> str:
     """Put the subject in the place of `word`; a subject bare of adjectives takes no article."""
-    bare, described = subject or _with_article(class_word), subject or class_word
+    bare, described = subject or with_article(class_word), subject or class_word
     pattern = rf"\b(an? )?{re.escape(word)}\b"
     return re.sub(pattern, lambda m: bare if m[1] else described, sentence, count=1)
 
 
-def _with_article(word: str) -> str:
+def with_article(word: str) -> str:
+    """ "a person", "an animal"."""
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
