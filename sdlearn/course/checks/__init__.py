@@ -11,6 +11,7 @@ from sdlearn.course.checks.dreambooth import (
     instance_prompt,
     prior_preservation_loss,
 )
+from sdlearn.course.checks.latent import attention_pairs, kl, psnr, scaling_factor
 from sdlearn.course.checks.lora import first_to_move, low_rank_update, rank_for
 from sdlearn.course.checks.rights import may_use, nearest, read_settings
 from sdlearn.course.checks.sampling import order, slerp, unet_runs
@@ -22,6 +23,7 @@ CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter ask
     "00": (repeatable, training_bytes, credit),
     "02": (add_noise, predict_original, ddim_step, half_gone),
     "03": (order, unet_runs, slerp),
+    "04": (psnr, kl, scaling_factor, attention_pairs),
     "05": (guide, to_picture, loudest),
     "07": (keep_old_rows, nearest_rows, count_new),
     "08": (prior_preservation_loss, count_trained, instance_prompt),
@@ -35,6 +37,7 @@ __all__ = [
     "Right",
     "WrongAnswer",
     "add_noise",
+    "attention_pairs",
     "count_new",
     "count_trained",
     "credit",
@@ -44,6 +47,7 @@ __all__ = [
     "half_gone",
     "instance_prompt",
     "keep_old_rows",
+    "kl",
     "loudest",
     "low_rank_update",
     "may_use",
@@ -52,9 +56,11 @@ __all__ = [
     "order",
     "predict_original",
     "prior_preservation_loss",
+    "psnr",
     "rank_for",
     "read_settings",
     "repeatable",
+    "scaling_factor",
     "slerp",
     "to_picture",
     "training_bytes",
