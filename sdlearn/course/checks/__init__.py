@@ -5,6 +5,7 @@ here, named after what it checks.
 """
 
 from sdlearn.course.checks.answers import Check, Right, WrongAnswer
+from sdlearn.course.checks.clip import contrastive_loss, recall, room, similarities
 from sdlearn.course.checks.diffusion import add_noise, ddim_step, half_gone, predict_original
 from sdlearn.course.checks.dreambooth import (
     count_trained,
@@ -21,6 +22,7 @@ from sdlearn.course.checks.textual_inversion import count_new, keep_old_rows, ne
 
 CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter asks
     "00": (repeatable, training_bytes, credit),
+    "01": (similarities, contrastive_loss, recall, room),
     "02": (add_noise, predict_original, ddim_step, half_gone),
     "03": (order, unet_runs, slerp),
     "04": (psnr, kl, scaling_factor, attention_pairs),
@@ -38,6 +40,7 @@ __all__ = [
     "WrongAnswer",
     "add_noise",
     "attention_pairs",
+    "contrastive_loss",
     "count_new",
     "count_trained",
     "credit",
@@ -59,8 +62,11 @@ __all__ = [
     "psnr",
     "rank_for",
     "read_settings",
+    "recall",
     "repeatable",
+    "room",
     "scaling_factor",
+    "similarities",
     "slerp",
     "to_picture",
     "training_bytes",
