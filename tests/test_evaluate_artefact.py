@@ -105,6 +105,7 @@ def test_every_method_gets_its_table_and_the_same_as_json(
     assert str(tmp_path) not in json.dumps(found)
     assert str(toy_folder.parent) not in json.dumps(found)
     assert "is not known: `sdlearn evaluate mini` measures it" in shown
+    assert "own 3 pictures are said to show, the reader sees" in shown
     assert not list(path.parent.glob(".*.tmp"))
 
 

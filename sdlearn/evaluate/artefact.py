@@ -98,7 +98,23 @@ def measure_artefact(
         f"The subject is {called}: {len(asked)} situations with {drawer.config.seeds} seeds each, "
         f'and {drawer.config.class_pictures} pictures of "{class_prompt(name.class_word)}".',
         note,
+        _read_of_subject(judges, pictures),
     ]
+
+
+def _read_of_subject(judges: Judges, pictures: Sequence[Picture]) -> str:
+    """How often the reader is right about the subject itself, whose style it may never have seen.
+
+    Empty where the pictures do not say what they show.
+    """
+    images, true = [p.image for p in pictures], [p.attributes for p in pictures]
+    found = attribute_figures(judges, [images], [true])
+    if not found:
+        return ""
+    return (
+        f"Of what the subject's own {len(pictures)} pictures are said to show, the reader sees "
+        f"{found[0].interval.value:.0%}: how far it can be believed in this style."
+    )
 
 
 def measure_edit(
