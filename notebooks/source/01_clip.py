@@ -16,7 +16,7 @@
 # CLIP is two networks. One turns a text into a vector, the other a picture. The vectors are equally
 # long, so they can be compared: the **cosine** of the angle between them says how well the two fit.
 #
-# Here is the small CLIP that judges mini's pictures in this course, and characters that it never saw.
+# Here is the small CLIP that judges mini's pictures in this course, and characters drawn anew.
 
 # %%
 import math
@@ -32,7 +32,7 @@ from sdlearn.data.render import characters, draw
 from sdlearn.evaluate import Judges
 
 judges = Judges.load("mini", device=str(device))
-gallery = characters(120, seed=77, held_out=True)
+gallery = characters(120, seed=86)
 pictures = [draw(a, 64, seed=i) for i, a in tqdm(gallery, desc="drawing")]
 attributes = [a for _, a in gallery]
 show_pictures(pictures[:6]);
@@ -46,7 +46,7 @@ def about_colors(a):
     return {name: value for name, value in a.items() if name in COLORS}
 
 def show_matrix(similarity, captions, title):
-    figure, axis = plt.subplots(figsize=(9, 4))
+    axis = plt.figure(figsize=(9, 4)).gca()
     axis.imshow(similarity.T, vmin=-1, vmax=1, cmap="PuOr")
     for i, row in enumerate(similarity.tolist()):
         for k, value in enumerate(row):
@@ -99,8 +99,9 @@ checks.similarities(similarities)
 learnt_scale = judges.clip.logit_scale.exp().item()
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), sharey=True)
 for axis, scale in zip(axes, (1.0, learnt_scale, 100.0)):
-    probabilities = (scale * similarity[0]).softmax(0)  # of the first picture
-    loss = -probabilities[0].log()
+    logits = scale * similarity[0]  # of the first picture
+    probabilities = logits.softmax(0)
+    loss = logits.logsumexp(0) - logits[0]  # -log of the first probability
     axis.bar(range(len(captions)), probabilities)
     axis.set(title=f"scale {scale:.1f}, loss {loss:.2f}", xlabel="caption", ylim=(0, 1))
     print(f"scale {scale:5.1f}: caption 0, its own, gets {probabilities[0]:.3f}; loss {loss:.3f}")
@@ -188,7 +189,7 @@ from sdlearn.course.training import steps
 
 B, losses, generator = 32, [], torch.Generator().manual_seed(0)
 optimizer = torch.optim.AdamW(small.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1)
-for step in tqdm(range(steps(80)), desc="training"):
+for _ in tqdm(range(steps(80)), desc="training"):
     indices = data.batch(B, generator)
     texts = data.captions(indices, 0.0, generator)  # 0.0: the share of Japanese
     out = small(input_ids=tokenize(judges.tokenizer, texts).to(device),
@@ -217,11 +218,14 @@ from dataclasses import replace
 small.eval().requires_grad_(False)
 ours = replace(judges, clip=small)  # the same methods, with our CLIP
 similarity_ours = ours.clip_image_embeds(pictures[:6]) @ ours.clip_text_embeds(captions).T
-hits = (similarity_ours.argmax(1) == torch.arange(6)).sum()
-print(f"{hits} of 6 pictures find their own caption")
+for name, matrix in {"mini's": similarity, "our": similarity_ours}.items():
+    hits = (matrix.argmax(1) == torch.arange(6)).sum()
+    print(f"{name} CLIP: {hits} of 6 pictures find their own caption")
 show_matrix(similarity_ours, captions, "our CLIP")
 
 # %% [markdown]
+# Columns that look alike are pictures that it cannot tell apart yet. Which colours has it learnt first?
+#
 # **Change one thing and look again:** train with `B = 4`. The loss falls far below the dotted line of
 # before. Is this CLIP a better one?
 
@@ -262,7 +266,8 @@ axis.legend(fontsize=10);
 # %% [markdown]
 # Compare each group of bars with its last one, chance. The large patches of colour are learnt first: they
 # tell most pairs of a batch apart. An expression is a few pixels of mouth, and was not needed to win the
-# quiz. **CLIP learns what tells the captions of a batch apart, and nothing else.**
+# quiz. **CLIP learns what tells the captions of a batch apart, and nothing else.** Then compare word and
+# sentence. CLIP has read sentences; a single word does not say what is red. Does the sentence win everywhere?
 
 # %% [markdown]
 # ## Retrieval: find a picture by describing it
@@ -276,14 +281,17 @@ def find(text, number=6):
     cosines = image_embeds @ judges.clip_text_embeds([text])[0]
     return cosines.topk(number).indices.tolist()
 
+fits = [(a.get("hair_color"), a["background"]) == ("red", "blue") for a in attributes]
+print(f"{sum(fits)} of {len(fits)} pictures have red hair and a blue background")
 for text in ("a person with red hair, on a blue background", "赤い髪の人、青い背景"):
     best = find(text)
     print(text, [(attributes[i].get("hair_color"), attributes[i]["background"]) for i in best])
+    print(f"{sum(fits[i] for i in best)} of them are among these six")
     show_pictures([pictures[i] for i in best], [f"{k + 1}." for k in range(6)])
 
 # %% [markdown]
 # The second text says the same in Japanese. Compare the two rows, and read the list of each: hair colour,
-# then background. How many of the first six have both?
+# then background. Is there a picture with the right two colours in the wrong two places? Keep it in mind.
 #
 # Play with it: each sheet holds the four best pictures for your sentence.
 
@@ -355,9 +363,10 @@ cosines = {key: (seen * judges.clip_text_embeds(texts)).sum(1) for key, texts in
 figure, axis = plt.subplots(figsize=(6, 3))
 axis.bar(list(cosines), [value.mean() for value in cosines.values()])
 axis.set(ylabel="mean cosine", ylim=(-0.1, 0.8))
-for key, value in cosines.items():
-    won = (cosines["right"] > value).float().mean()
-    print(f"{key:8} mean cosine {value.mean():6.3f}; the right sentence wins in {won:.0%}")
+print(f"right    mean cosine {cosines['right'].mean():6.3f}")
+for key in ("swapped", "another"):
+    won = (cosines["right"] > cosines[key]).float().mean()
+    print(f"{key:8} mean cosine {cosines[key].mean():6.3f}; the right sentence wins in {won:.0%}")
 show_pictures([two_colored[i] for i in (1, pairs.index(("blue", "red")))],
               ["red hair, blue clothes", "blue hair, red clothes"], size=2.4);
 
@@ -437,16 +446,16 @@ tokens = judges.tokenizer(captions, padding=True, return_tensors="pt").to(device
 with torch.no_grad():
     hidden = judges.clip.text_model(**tokens).last_hidden_state  # (B, L, D)
     end = (tokens.input_ids == judges.tokenizer.eos_token_id).int().argmax(1)  # the first one
-    pooled = judges.clip.text_projection(hidden[torch.arange(len(hidden)), end])  # (B, 128)
+    pooled = judges.clip.text_projection(hidden[torch.arange(len(hidden), device=device), end])  # (B, 128)
 one_vector = F.normalize(pooled, dim=1).cpu()
 torch.testing.assert_close(one_vector, judges.clip_text_embeds(captions), rtol=1e-4, atol=1e-5)
-print("the end tokens stand at", end.tolist(), "and give CLIP's vectors exactly")
+print("the end tokens stand at", end.tolist(), "and give CLIP's vectors")
 
 # %% [markdown]
 # So Stable Diffusion can know more of a sentence than CLIP's cosine does: "red" still has a vector of its
 # own, beside "hair". But that vector was made by an encoder that was hardly ever asked for the order. **This
-# is where colours leak from:** "red hair, blue clothes" gives blue hair at times. In Stable Diffusion 1 the
-# encoder stayed as CLIP left it; mini's went on learning together with the U-Net.
+# is one reason why colours leak** from one thing to another in the pictures of Stable Diffusion. Its encoder
+# stayed as CLIP left it; mini's went on learning together with the U-Net.
 
 # %% [markdown]
 # ## Tokens, and the limit
@@ -500,8 +509,9 @@ for name, tokenizer in tokenizers.items():
     for language in ("en", "ja"):
         ids = tokenizer([caption(a, language) for a in attributes]).input_ids
         lengths[f"{name}, {language}"] = np.mean([len(row) for row in ids])
-    print(f"{name} knows {len(tokenizer)} tokens; 笑顔 (a smile) takes "
-          f"{len(tokenizer('笑顔').input_ids) - 2}")
+    words = {word: len(tokenizer(word).input_ids) - 2 for word in ("髪", "眼鏡", "紫の")}
+    print(f"{name} knows {len(tokenizer)} tokens, and needs for hair, glasses, purple: {words}")
+print("bytes of each:", {sign: len(sign.encode()) for sign in "h髪"})
 figure, axis = plt.subplots(figsize=(8, 2.8))
 axis.barh(list(lengths), list(lengths.values()), color=["C0", "C1", "C0", "C1"])
 axis.axvline(L, color="black", linestyle=":")
@@ -510,7 +520,7 @@ for name, length in lengths.items():
     print(f"{name:12} {length:5.1f} tokens a caption")
 
 # %% [markdown]
-# A word that a tokenizer does not know falls apart into **bytes**, and a Japanese sign has three of them.
+# A word that a tokenizer does not know falls apart into **bytes**, and most Japanese signs have as many as 髪.
 # Nothing is lost: no text is unknown. But the limit comes sooner, and no token means "purple" or "hair" any
 # more. The encoder would have to spell, and CLIP rarely saw Japanese to learn it from. That is why Stable
 # Diffusion 1 understands so little Japanese, and why models made for Japan bring a tokenizer and a text
