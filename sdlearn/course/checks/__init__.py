@@ -12,6 +12,7 @@ from sdlearn.course.checks.dreambooth import (
     instance_prompt,
     prior_preservation_loss,
 )
+from sdlearn.course.checks.imagic import interpolate_embeddings, kept_share, largest_edit
 from sdlearn.course.checks.latent import attention_pairs, kl, psnr, scaling_factor
 from sdlearn.course.checks.lora import first_to_move, low_rank_update, rank_for
 from sdlearn.course.checks.rights import may_use, nearest, read_settings
@@ -29,6 +30,7 @@ CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter ask
     "05": (guide, to_picture, loudest),
     "07": (keep_old_rows, nearest_rows, count_new),
     "08": (prior_preservation_loss, count_trained, instance_prompt),
+    "09": (interpolate_embeddings, kept_share, largest_edit),
     "10": (low_rank_update, first_to_move, rank_for),
     "12": (may_use, nearest, read_settings),
 }
@@ -49,8 +51,11 @@ __all__ = [
     "guide",
     "half_gone",
     "instance_prompt",
+    "interpolate_embeddings",
     "keep_old_rows",
+    "kept_share",
     "kl",
+    "largest_edit",
     "loudest",
     "low_rank_update",
     "may_use",
