@@ -60,7 +60,7 @@ def training_bytes(answer: Any) -> str:
     if got == right:
         return "Few trained numbers cost little beside the weights: that is why LoRA fits."
     if got in slips:
-        raise WrongAnswer(slips[got])
+        raise WrongAnswer(slips[int(got)])
     raise WrongAnswer(
         f"for {PARAMETERS:,} parameters, {TRAINED:,} of them trained, that gives {got:,.0f} bytes "
         f"where {right:,} are right"
