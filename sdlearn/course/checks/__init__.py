@@ -12,6 +12,7 @@ from sdlearn.course.checks.dreambooth import (
     instance_prompt,
     prior_preservation_loss,
 )
+from sdlearn.course.checks.full import cut_away, ema_update, training_cost
 from sdlearn.course.checks.imagic import interpolate_embeddings, kept_share, largest_edit
 from sdlearn.course.checks.latent import attention_pairs, kl, psnr, scaling_factor
 from sdlearn.course.checks.lora import first_to_move, low_rank_update, rank_for
@@ -28,6 +29,7 @@ CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter ask
     "03": (order, unet_runs, slerp),
     "04": (psnr, kl, scaling_factor, attention_pairs),
     "05": (guide, to_picture, loudest),
+    "06": (ema_update, cut_away, training_cost),
     "07": (keep_old_rows, nearest_rows, count_new),
     "08": (prior_preservation_loss, count_trained, instance_prompt),
     "09": (interpolate_embeddings, kept_share, largest_edit),
@@ -46,7 +48,9 @@ __all__ = [
     "count_new",
     "count_trained",
     "credit",
+    "cut_away",
     "ddim_step",
+    "ema_update",
     "first_to_move",
     "guide",
     "half_gone",
@@ -75,5 +79,6 @@ __all__ = [
     "slerp",
     "to_picture",
     "training_bytes",
+    "training_cost",
     "unet_runs",
 ]
