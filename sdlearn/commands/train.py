@@ -20,7 +20,7 @@ from sdlearn.finetune.config import (
     LoRAConfig,
     TextualInversionConfig,
 )
-from sdlearn.finetune.full_config import FullConfig
+from sdlearn.finetune.full_config import FULL_FIT, FullConfig
 
 if TYPE_CHECKING:
     from sdlearn.finetune import Method
@@ -113,11 +113,7 @@ class TrainFull(_Run):
     names in quotes, such as "data/{000..099}.tar".
     """
 
-    fit: FitConfig = field(
-        default_factory=lambda: FitConfig(
-            lr_scheduler="cosine", lr_warmup_steps=20, snr_gamma=5.0, use_ema=True
-        )
-    )
+    fit: FitConfig = FULL_FIT
     method: FullConfig = field(default_factory=FullConfig)
     shuffle_buffer: int = 1000  # pictures of a stream in memory, to shuffle among
 

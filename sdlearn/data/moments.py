@@ -9,6 +9,7 @@ cache_dir/
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def encode_moments(vae: Any, pixel_values: torch.Tensor) -> torch.Tensor:
 
     The VAE runs in its own dtype, within mixed precision as well.
     """
-    with torch.no_grad(), torch.autocast(vae.device.type, enabled=False):
+    with torch.no_grad(), _without_autocast(vae.device.type):
         batch = pixel_values.to(vae.device, vae.dtype)
         moments = vae.encode(batch).latent_dist.parameters.float()
     if not torch.isfinite(moments).all():
@@ -105,6 +106,13 @@ def encode_moments(vae: Any, pixel_values: torch.Tensor) -> torch.Tensor:
             f"the VAE gives numbers that are not finite in {vae.dtype}: load the model in float32"
         )
     return moments
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Mixed precision off; nothing where it cannot be on, as for tensors without numbers."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 def _fingerprint(vae: Any) -> str:

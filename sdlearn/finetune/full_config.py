@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sdlearn.finetune.config import at_least
+from sdlearn.finetune.config import FitConfig, at_least
+
+# how `sdlearn train full` trains unless told otherwise; warm-up and cosine as Waifu Diffusion
+FULL_FIT = FitConfig(lr_scheduler="cosine", lr_warmup_steps=20, snr_gamma=5.0, use_ema=True)
 
 
 @dataclass(frozen=True, kw_only=True)

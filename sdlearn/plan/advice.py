@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sdlearn.plan.choose import Row, base_fit, find_row, most_sparing
 from sdlearn.plan.config import PlanConfig
-from sdlearn.plan.machine import GB, gpu_of
+from sdlearn.plan.machine import GB, Machine, gpu_of
 from sdlearn.plan.needs import Tracer
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def reasons_for(tracer: Tracer, best: Row, config: PlanConfig) -> tuple[str, ...
     fit, machine = best.fit, best.machine
     reasons = []
     if config.mixed_precision is None:
-        reasons.append(_precision_reason(best))
-    without = {
-        "gradient_checkpointing": "activations are computed twice (a third more time)",
-        "use_8bit_adam": "the optimizer's moments are kept in 8 bits",
-    }
-    for name, words in without.items():
-        if getattr(fit, name) and getattr(config, name) is None:
-            other = find_row(tracer, machine, replace(fit, **{name: False}))
-            reasons.append(f"{words}: otherwise {gigabytes(other.needed)}")
+        reasons.append(_precision_reason(best, is_here=config.gpu_memory is None))
+    if fit.gradient_checkpointing and config.gradient_checkpointing is None:
+        other = find_row(tracer, machine, replace(fit, gradient_checkpointing=False))
+        reasons.append(
+            f"activations are computed twice, a third more time: else {gigabytes(other.needed)}"
+        )
+    if fit.use_8bit_adam and config.use_8bit_adam is None:
+        other = find_row(tracer, machine, replace(fit, use_8bit_adam=False))
+        reasons.append(f"the optimizer's moments in 8 bits: else {gigabytes(other.needed)}")
     parts = fit.gradient_accumulation_steps
     if parts > 1:
         whole = fit.train_batch_size * parts
@@ -56,22 +56,22 @@ def reasons_for(tracer: Tracer, best: Row, config: PlanConfig) -> tuple[str, ...
     return tuple(reasons)
 
 
-def _precision_reason(best: Row) -> str:
+def _precision_reason(best: Row, is_here: bool) -> str:
     if best.fit.mixed_precision == "no":
         return "float32: half precision is no faster on most processors"
     name = best.fit.mixed_precision
-    other = "; GPUs older than Ampere need fp16 instead" if name == "bf16" else ""
+    other = "" if is_here else "; a GPU older than Ampere needs fp16 instead"
     return f"{name}: faster on a GPU, and half the memory for parts that do not train{other}"
 
 
 def refusal_for(method: MethodName, config: PlanConfig, shape: Architecture, best: Row) -> str:
     """Say that nothing fits, and what would."""
     machine = best.machine
-    enough = [
-        words
-        for words, other_method, other in _smaller(method, config, shape)
-        if _fits(other_method, other, shape, best)
-    ]
+    enough: list[str] = []
+    for words, other_method, other in _smaller(method, config, shape, machine):
+        is_known = enough and words.split()[0] == enough[-1].split()[0]  # a larger resolution fits
+        if not is_known and _fits(other_method, other, shape, best):
+            enough.append(words)
     if machine.on_cuda:
         cards = [card for card in CARDS if gpu_of(card).memory >= best.needed]
         enough += [f"a GPU of {cards[0]} GB"] if cards else []
@@ -102,7 +102,7 @@ def _fits(method: MethodName, config: PlanConfig, shape: Architecture, best: Row
 
 
 def _smaller(
-    method: MethodName, config: PlanConfig, shape: Architecture
+    method: MethodName, config: PlanConfig, shape: Architecture, machine: Machine
 ) -> Iterator[tuple[str, MethodName, PlanConfig]]:
     """Ways to need less, each with its words."""
     free = replace(config, gradient_checkpointing=None, use_8bit_adam=None, mixed_precision=None)
@@ -114,6 +114,8 @@ def _smaller(
         yield "the method lora", "lora", replace(config, cache_latents=None)
     if config.train_text_encoder:
         yield "no --train-text-encoder", method, replace(config, train_text_encoder=False)
+    if base_fit(method, config, machine).use_ema:
+        yield "--no-use-ema", method, replace(config, use_ema=False)
     if method == "dreambooth" and config.with_prior_preservation:
         other = replace(config, with_prior_preservation=False)
         yield "--no-with-prior-preservation", method, other

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sdlearn.finetune.config import FitConfig, Precision
+from sdlearn.plan.config import DEFAULT_FITS
 from sdlearn.plan.machine import SLACK, Machine
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from sdlearn.plan.needs import StageNeeds, Tracer
 
 MARGIN = 0.97  # of a machine's memory that may be planned with; predictions are that exact
-DEFAULT_BATCH = {"imagic": 1}  # pictures a step, where it is not the loop's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +76,13 @@ def find_row(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row:
 
 def base_fit(method: MethodName, config: PlanConfig, machine: Machine) -> FitConfig:
     """Return the settings of the loop that nothing has to be chosen for."""
-    batch = config.train_batch_size or DEFAULT_BATCH.get(method, FitConfig.train_batch_size)
-    return FitConfig(
-        max_train_steps=config.max_train_steps or FitConfig.max_train_steps,
-        train_batch_size=batch,
-        resolution=config.resolution,
-        mixed_precision=config.mixed_precision or _best_precision(machine),
-        use_ema=config.use_ema,
-    )
+    asked = {
+        name: getattr(config, name)
+        for name in ("max_train_steps", "train_batch_size", "resolution", "use_ema")
+        if getattr(config, name) is not None
+    }
+    precision = config.mixed_precision or _best_precision(machine)
+    return replace(DEFAULT_FITS.get(method, FitConfig()), mixed_precision=precision, **asked)
 
 
 def choose(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row | None:
@@ -102,8 +101,10 @@ def most_sparing(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row:
     It need not be the one with the smallest parts of a batch: while those follow each other, the
     gradients of all that trains are kept.
     """
-    rows = [find_row(tracer, machine, way) for way in _ways(tracer.config, machine, fit)]
-    return min(rows, key=lambda row: row.needed)
+    ways = list(_ways(tracer.config, machine, fit))
+    most = ways[-1]  # with every saver that may be used
+    ways = [way for way in ways if _savers(way) == _savers(most)]
+    return min((find_row(tracer, machine, way) for way in ways), key=lambda row: row.needed)
 
 
 def compare(tracer: Tracer, machine: Machine, fit: FitConfig) -> list[Row]:
@@ -139,6 +140,10 @@ def _ways(config: PlanConfig, machine: Machine, fit: FitConfig) -> Iterator[FitC
                     train_batch_size=fit.train_batch_size // parts,
                     gradient_accumulation_steps=parts,
                 )
+
+
+def _savers(fit: FitConfig) -> tuple[bool, bool]:
+    return fit.gradient_checkpointing, fit.use_8bit_adam
 
 
 def _asked(asked: bool | None, choices: tuple[bool, ...]) -> tuple[bool, ...]:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from sdlearn.finetune.config import FitConfig, Precision
+from sdlearn.finetune.full_config import FULL_FIT
 
 MethodName = Literal["full", "textual-inversion", "dreambooth", "imagic", "lora"]
-FIT = FitConfig()
+DEFAULT_FITS: dict[MethodName, FitConfig] = {  # where they are not the loop's own
+    "full": FULL_FIT,
+    "imagic": FitConfig(train_batch_size=1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +29,10 @@ class PlanConfig:
     mixed_precision: Precision | None = None  # bf16 needs an Ampere GPU or newer; fp16 any GPU
     gradient_checkpointing: bool | None = None  # compute activations twice, not keep them
     use_8bit_adam: bool | None = None  # moments in 8 bits, by bitsandbytes; GPUs only
-    use_ema: bool = False  # average the weights over the steps
+    use_ema: bool | None = None  # average the weights over the steps
     train_text_encoder: bool = False  # dreambooth, lora and full
     with_prior_preservation: bool = True  # dreambooth: class pictures beside the subject's
-    lora_rank: int | None = None  # dreambooth and imagic through LoRA; rank of lora, 4 unless given
+    lora_rank: int | None = None  # dreambooth and imagic through LoRA; of lora 16 unless given
     cache_latents: bool | None = None  # full: all in memory; off: made anew at each step
     num_vectors: int = 1  # textual-inversion: rows of the new word
     output: Path = Path("outputs")  # where it will be written; its disk must have room

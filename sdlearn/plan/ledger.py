@@ -105,9 +105,10 @@ class Habits(TorchFunctionMode):
     ) -> Any:
         """Run a function with its inputs cast as autocast would."""
         kwargs = kwargs or {}
-        if self.half is not None and func in IN_HALF:
+        casts = self.half is not None and torch.is_grad_enabled()  # the VAE runs without
+        if casts and func in IN_HALF:
             args, kwargs = tree_map(self._to_half, (args, kwargs))
-        elif self.half is not None and self.on_cuda and func in IN_FLOAT32_ON_CUDA:
+        elif casts and self.on_cuda and func in IN_FLOAT32_ON_CUDA:
             args, kwargs = tree_map(_to_float32, (args, kwargs))
         if func is F.scaled_dot_product_attention:
             return _fused_attention(*args, **kwargs)

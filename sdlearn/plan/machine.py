@@ -130,7 +130,8 @@ def _time_sample(
     width: int, batch: int, side: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[float, float]:
     """Operations and seconds of a sample."""
-    sample = _Sample(width).to(device, memory_format=torch.channels_last)
+    sample: Any = _Sample(width).to(device)
+    sample.to(memory_format=torch.channels_last)  # as models are loaded
     inputs = torch.randn(batch, width, side, side, device=device)
     inputs = inputs.to(memory_format=torch.channels_last).requires_grad_()
 

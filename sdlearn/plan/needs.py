@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -210,8 +211,7 @@ class _StageRun:
             self.ledger.restart()
             before = self.ledger.alive
             for part in range(parts):
-                batch = batches.batch(part)
-                self.habits.step(lambda batch=batch: method.loss(batch, **models), half)
+                self.habits.step(partial(method.loss, batches.batch(part), **models), half)
             peak, flops = self.ledger.peak - before, self.ledger.flops
         for parameter in self.parameters:
             parameter.grad = None

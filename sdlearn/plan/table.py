@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sdlearn.finetune.config import FitConfig
 from sdlearn.plan.advice import gigabytes
-from sdlearn.plan.config import PlanConfig
+from sdlearn.plan.config import DEFAULT_FITS, PlanConfig
 
 if TYPE_CHECKING:
     from sdlearn.plan.choose import Row
@@ -65,7 +65,7 @@ def memory_table(plan: Plan) -> list[str]:
 def settings_in_words(row: Row) -> str:
     """Name the settings of a row."""
     fit = row.fit
-    words = ["float32" if fit.mixed_precision == "no" else fit.mixed_precision]
+    words: list[str] = ["float32" if fit.mixed_precision == "no" else fit.mixed_precision]
     words.append(f"{_pictures(fit.train_batch_size)} at once")
     if fit.gradient_accumulation_steps > 1:
         words.append(f"{fit.gradient_accumulation_steps} times a step")
@@ -83,7 +83,7 @@ def train_command(plan: Plan) -> str:
     words.append(f"--model {config.model}")
     if plan.method == "imagic":
         words.append('--target-prompt "what the picture should show"')
-    defaults = FitConfig(train_batch_size=1) if plan.method == "imagic" else FitConfig()
+    defaults = DEFAULT_FITS.get(plan.method, FitConfig())
     for entry in fields(FitConfig):
         if (value := getattr(fit, entry.name)) != getattr(defaults, entry.name):
             words.append(_option(entry.name, value))
