@@ -313,7 +313,8 @@ for name, images in {"all stages": both, "without B": without_b, "without A": wi
 # %% [markdown]
 # Without B the left end is only *like* the picture: an embedding says what is in a picture, and not where
 # each line runs. Without A there is nothing to move along: every eta draws the same, and it is not yet the
-# picture. With many more steps the words themselves would come to mean the picture. **A finds the place, B makes it exact, C goes from there.**
+# picture. With many more steps the words themselves would come to mean the picture. **A finds the place,
+# B makes it exact, C goes from there.**
 
 # %% [markdown]
 # ## How it fails, and how you see it
