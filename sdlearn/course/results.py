@@ -1,31 +1,16 @@
-"""Where the results that the course ships lie: figures and small artefacts, in `data/results`."""
+"""The results that the course ships: figures and small artefacts, in `data/results`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def results_folder() -> Path:
-    """`data/results` of a checkout, or `sdlearn/_data/results` of an installed wheel.
-
-    Raises FileNotFoundError where neither is there.
-    """
-    places = [PACKAGE.parent / "data" / "results", PACKAGE / "_data" / "results"]
-    for folder in places:
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"the course's results are neither in {places[0]} nor in {places[1]}: "
-        "install the wheel or fetch the whole repository"
-    )
+from sdlearn.models.registry import shipped_path
 
 
 def shipped_artefact(name: str) -> Path:
     """The artefact `name` that the course ships; raises FileNotFoundError, naming those it has."""
-    folder = results_folder() / "artefacts"
+    folder = shipped_path("results/artefacts")
     if not (folder / name).exists():
-        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = sorted(path.name for path in folder.iterdir())
         raise FileNotFoundError(f'the course ships no artefact "{name}", only {found}: train it')
     return folder / name

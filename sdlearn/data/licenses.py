@@ -2,9 +2,9 @@
 
 import json
 from functools import lru_cache
-from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from sdlearn.models.registry import shipped_path
+
 ALLOWED = ("CC0-1.0", "CC-BY-4.0", "MIT", "Apache-2.0")
 FIELDS = ("license", "author", "source", "changes")
 
@@ -12,11 +12,7 @@ FIELDS = ("license", "author", "source", "changes")
 @lru_cache(maxsize=1)
 def manifest() -> dict[str, dict[str, str]]:
     """Name of a drawing style or a model -> its licence, author, source and what was changed."""
-    places = [PACKAGE.parent / "data" / "licenses.json", PACKAGE / "_data" / "licenses.json"]
-    for path in places:
-        if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
-    raise FileNotFoundError(f"licenses.json is neither {places[0]} nor {places[1]}: reinstall")
+    return json.loads(shipped_path("licenses.json").read_text(encoding="utf-8"))
 
 
 def license_of(name: str) -> dict[str, str]:

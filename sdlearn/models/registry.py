@@ -64,17 +64,22 @@ SOURCES: dict[str, ModelSource] = {
 }
 
 
-def shipped_folder(name: str) -> Path:
-    """Return the folder of a model that ships with the package: `data/NAME` in a checkout,
+def shipped_path(name: str) -> Path:
+    """Return what ships with the package, by its name: `data/NAME` in a checkout,
     `sdlearn/_data/NAME` in an installed wheel.
 
     Raises FileNotFoundError where it is in neither.
     """
     places = [PACKAGE.parent / "data" / name, PACKAGE / "_data" / name]
-    for folder in places:
-        if (folder / "model_index.json").is_file():
-            return folder
+    for path in places:
+        if path.exists():
+            return path
     raise FileNotFoundError(
-        f'the model "{name}" is neither in {places[0]} nor in {places[1]}: '
+        f'"{name}" is neither in {places[0].parent} nor in {places[1].parent}: '
         "install the wheel or fetch the whole repository"
     )
+
+
+def shipped_folder(name: str) -> Path:
+    """Return the folder of a model that ships with the package. Raises FileNotFoundError."""
+    return shipped_path(f"{name}/model_index.json").parent

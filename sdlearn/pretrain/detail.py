@@ -61,5 +61,5 @@ def _means(vae: AutoencoderKL, characters: list[Attributes], data: WorldDataset)
     """The mean latents of characters, drawn with one look each, `(N, 4, h, w)` on the CPU."""
     size = data.pixels.shape[1]
     pictures = np.stack([np.asarray(draw(a, size, seed=i)) for i, a in enumerate(characters)])
-    pixel_values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pixel_values = WorldDataset(pictures, characters).pixel_values(slice(None))
     return vae.encode(pixel_values.to(vae.device)).latent_dist.mean.cpu()
