@@ -299,7 +299,8 @@ from sdlearn.course.widgets import explore
 def at_scale(scale):
     return draw(sd.with_artefact(learnt.path, scale), situations[:1])[0]
 
-assert at_scale(0.0).tobytes() == before[0].tobytes()
+alone = draw(sd, situations[:1])[0]  # as a batch of several rounds otherwise than a batch of one
+assert at_scale(0.0).tobytes() == alone.tobytes()
 explore(at_scale, {"scale": [0.0, 0.4, 0.7, 1.0, 1.3, 2.0]});
 
 # %% [markdown]
