@@ -14,6 +14,7 @@ from typing import Annotated
 import tyro
 
 from sdlearn.commands.character import Character
+from sdlearn.commands.claims import Claims
 from sdlearn.commands.demo import Demo
 from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
@@ -35,6 +36,7 @@ Command = (
     | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Claims, tyro.conf.subcommand("claims")]
     | Annotated[Grade, tyro.conf.subcommand("grade")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )

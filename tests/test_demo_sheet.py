@@ -12,11 +12,10 @@ from sdlearn.course.demo.judging import COLUMNS, Row, format_table, judge
 from sdlearn.course.demo.layout import Box, lay_out
 from sdlearn.course.demo.learning import ways
 from sdlearn.course.demo.sheet import write
-from sdlearn.course.demo.wording import worded
 from sdlearn.data.captions import caption
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import Picture
-from sdlearn.evaluate.situations import class_prompt, prompt, situations
+from sdlearn.evaluate.situations import class_prompt, prompt, situations, worded
 
 
 def test_prompts_are_worded_as_the_captions_of_the_picture_world():

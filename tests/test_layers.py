@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "finetune": set(FIRST),
     "evaluate": set(FIRST),
     "plan": {*FIRST, "finetune"},
-    "course": {*FIRST, "pretrain", "finetune", "evaluate"},
+    "claims": {*FIRST, "pretrain", "finetune", "evaluate"},
+    "course": {*FIRST, "pretrain", "finetune", "evaluate", "claims"},
 }
 LIGHT = ["sdlearn", "sdlearn.finetune.config", "sdlearn.models.registry", "sdlearn.models.samplers"]
 

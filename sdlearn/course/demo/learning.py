@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdlearn.course.demo.progress import TRAINING_PICTURE, Progress
-from sdlearn.course.demo.wording import worded
 from sdlearn.data.folder import Picture
-from sdlearn.evaluate.situations import class_prompt
+from sdlearn.evaluate.situations import class_prompt, worded
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit
 
 if TYPE_CHECKING:

@@ -1,0 +1,150 @@
+"""Where an experiment runs: a model, its judges, a size, and the folder that keeps what is done."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from sdlearn.claims.learning import learn
+from sdlearn.claims.measuring import (
+    PICTURES,
+    class_prompts,
+    draw,
+    draw_situations,
+    measure,
+    measure_class,
+)
+from sdlearn.claims.subjects import Subject, subjects
+from sdlearn.claims.work import Unit, Work
+from sdlearn.data.folder import Picture
+from sdlearn.evaluate import Judges
+from sdlearn.evaluate.bootstrap import Interval, bootstrap_mean
+from sdlearn.evaluate.situations import class_prompt
+from sdlearn.finetune import DreamBoothConfig
+from sdlearn.finetune.class_pictures import class_pictures
+from sdlearn.models import load
+
+if TYPE_CHECKING:
+    from sdlearn.claims.recipe import Recipe
+    from sdlearn.claims.size import Size
+    from sdlearn.models import StableDiffusion
+
+THUMBNAIL = 96  # pixels, of the sheets that are kept to be looked at
+PRIOR_SEED = 500  # of the first class picture to train on: none that drift is measured on
+
+
+class Bench:
+    """All that experiments share. Models and class pictures are made once, and only when needed."""
+
+    def __init__(self, folder: Path, size: Size, model: str = "mini") -> None:
+        self.size, self.model = size, model
+        self.work = Work(folder, {"model": Path(model).name, "size": asdict(size)})
+        self._class_images: dict[str, list[Image.Image]] = {}
+
+    @cached_property
+    def sd(self) -> StableDiffusion:
+        """The model before anything is learnt."""
+        return load(self.model)
+
+    @cached_property
+    def judges(self) -> Judges:
+        """Who measures."""
+        return Judges.load(self.model)
+
+    def subjects(self, most: int | None = None) -> Sequence[Subject]:
+        """The subjects of this size, or fewer."""
+        number = self.size.subjects
+        return subjects(number if most is None else min(number, most))
+
+    def learnt(self, subject: Subject, recipe: Recipe) -> Unit:
+        """Train a recipe on a subject and measure it, or take what was measured before.
+
+        The unit holds lists of figures, see `measure` and `measure_class`, and `cost`. Claims that
+        need the same run share it.
+        """
+        key = f"learnt/{subject.name}/{recipe.name}"
+        return self.work.unit(key, lambda: self._learn(subject, recipe, key))
+
+    def class_images(self, class_word: str) -> list[Image.Image]:
+        """The bare class as the model draws it before anything is learnt; picture i has seed i."""
+        if class_word not in self._class_images:
+            prompts = class_prompts(class_word, self.size.class_pictures)
+            self._class_images[class_word] = draw(self.sd, prompts, self.size)
+        return self._class_images[class_word]
+
+    def prior(self, class_word: str) -> list[Picture]:
+        """Pictures of the class to train on, drawn by the model itself, kept in the folder."""
+        config = DreamBoothConfig(
+            class_prompt=class_prompt(class_word),
+            num_class_images=self.size.prior_pictures,
+            class_inference_steps=self.size.sampler_steps,
+            class_guidance_scale=self.size.guidance_scale,
+            sample_batch_size=8,
+        )
+        return class_pictures(
+            self.sd,
+            config,
+            folder=self.work.folder / "class-pictures" / class_word,
+            size=self.sd.image_size,
+            seed=PRIOR_SEED,
+        )
+
+    def _learn(self, subject: Subject, recipe: Recipe, key: str) -> Unit:
+        prior = self.prior(subject.class_word) if recipe.prior else []
+        sd, cost = learn(self.sd, subject, recipe, self.size, prior)
+        groups = draw_situations(sd, subject, recipe, self.size)
+        before = self.class_images(subject.class_word)
+        after = (
+            before
+            if recipe.method == "before"
+            else draw(sd, class_prompts(subject.class_word, len(before)), self.size)
+        )
+        pictures = subject.pictures(PICTURES)
+        sheet([[p.image for p in pictures], [g[0] for g in groups], after], self.work.picture(key))
+        unit = {
+            "subject": subject.name,
+            "within": subject.within,
+            "recipe": recipe.name,
+            "cost": asdict(cost),
+            **measure(self.judges, groups, subject, self.size),
+            **measure_class(self.judges, before, after, pictures),
+        }
+        del sd
+        gc.collect()
+        return unit
+
+
+def sheet(rows: Sequence[Sequence[Image.Image]], path: Path) -> Path:
+    """Write pictures in rows to a PNG, to look at."""
+    width = max(len(row) for row in rows)
+    canvas = Image.new("RGB", (THUMBNAIL * width, THUMBNAIL * len(rows)), "white")
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            canvas.paste(image.resize((THUMBNAIL, THUMBNAIL)), (THUMBNAIL * x, THUMBNAIL * y))
+    canvas.save(path)
+    return path
+
+
+def over_subjects(units: Iterable[Mapping[str, Any]], name: str) -> Interval:
+    """A figure's mean over subjects with its interval over subjects and seeds."""
+    return bootstrap_mean([unit[name] for unit in units])
+
+
+def difference(
+    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], name: str
+) -> Interval:
+    """How much higher a figure is in `first`, subject by subject and picture by picture.
+
+    Both have the same subjects in the same order, drawn from the same prompts and seeds, so what
+    is common to a pair does not widen the interval.
+    """
+    pairs = zip(first, second, strict=True)
+    return bootstrap_mean(
+        [[a - b for a, b in zip(one[name], other[name], strict=True)] for one, other in pairs]
+    )

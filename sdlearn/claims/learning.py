@@ -1,0 +1,112 @@
+"""Training one recipe, and what that cost."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+from tqdm.auto import tqdm
+
+from sdlearn.finetune import FitConfig, fit
+
+if TYPE_CHECKING:
+    from sdlearn.claims.recipe import Recipe
+    from sdlearn.claims.size import Size
+    from sdlearn.claims.subjects import Subject
+    from sdlearn.data.folder import Picture
+    from sdlearn.finetune import Method
+    from sdlearn.models import StableDiffusion
+
+SAMPLE_EVERY = 0.05  # seconds between looks at the process's memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a training run took."""
+
+    parameters: int = 0  # trained
+    artefact_bytes: int = 0  # on disk
+    seconds: float = 0.0  # in all, preparation included
+    peak_megabytes: float = 0.0  # of the process, libraries included, or of the GPU
+
+
+def learn(
+    sd: StableDiffusion,
+    subject: Subject,
+    recipe: Recipe,
+    size: Size,
+    class_pictures: Sequence[Picture] = (),
+) -> tuple[StableDiffusion, Cost]:
+    """Train a recipe on a subject; return the model that has learnt it, and what it took."""
+    if recipe.method == "before":
+        return sd, Cost()
+    method = recipe.make(sd, subject, class_pictures)
+    pictures = recipe.training_pictures(subject)
+    config = FitConfig(
+        max_train_steps=max(1, round(size.train_steps * recipe.times)),
+        train_batch_size=size.train_batch_size,
+        learning_rate=recipe.learning_rate,
+    )
+    cost = train(method, pictures, config, desc=f"{recipe.name}, {subject.name}")
+    return method.sd, cost
+
+
+def train(method: Method, pictures: Sequence[Picture], config: FitConfig, *, desc: str) -> Cost:
+    """Train a method with a progress bar, and measure what that takes."""
+    with peak_memory() as peak:
+        start = time.perf_counter()
+        for step in tqdm(
+            fit(method, pictures, config), desc, config.max_train_steps, unit="step", leave=False
+        ):
+            step.loss.item()  # waits for a GPU, so that its time counts
+        seconds = time.perf_counter() - start
+    groups = method.parameter_groups(1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = method.save(Path(folder) / "artefact")
+        size = _bytes(saved)
+    return Cost(
+        parameters=sum(p.numel() for group in groups for p in group["params"]),
+        artefact_bytes=size,
+        seconds=seconds,
+        peak_megabytes=peak[0] / 2**20,
+    )
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """The largest memory of the block, in bytes, in a list of one that is filled at its end."""
+    peak = [0.0]
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        yield peak
+        peak[0] = torch.cuda.max_memory_allocated()
+        return
+    process, over = psutil.Process(os.getpid()), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(SAMPLE_EVERY):
+            peak[0] = max(peak[0], process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        watcher.join()
+        peak[0] = max(peak[0], process.memory_info().rss)
+
+
+def _bytes(path: Path) -> int:
+    """The size of weights: what stands beside them in words is not counted."""
+    files = [path] if path.is_file() else list(path.rglob("*.safetensors"))
+    return sum(file.stat().st_size for file in files)

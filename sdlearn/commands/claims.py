@@ -1,0 +1,59 @@
+"""`sdlearn claims`: the claims of the course, measured again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """Measure what courses repeat: drift, diversity, fidelity, guidance, samplers and so on.
+
+    Without names, lists the claims and what the course found at full size. A small run takes under
+    two minutes a claim and shows the experiment rather than the answer; a full one takes hours for
+    all. What is done is kept in --output, and a run that was stopped goes on from there.
+    """
+
+    names: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME ...]")
+    ] = ()
+    """claims to run; all: every one"""
+    size: Literal["small", "full"] = "small"  # of the experiment
+    output: Path | None = None  # folder; None: outputs/claims/SIZE
+    model: str = "mini"  # name, or folder, of a model with judges beside it
+
+    def run(self) -> None:
+        """List, or run and print what was found."""
+        if not self.names:
+            self._list()
+            return
+        from sdlearn.claims import PLACES, find
+        from sdlearn.claims.size import SIZES
+
+        names = list(PLACES) if ALL in self.names else list(dict.fromkeys(self.names))
+        for name in names:
+            find(name)
+        output = (self.output or Path("outputs/claims") / self.size).expanduser()
+        from sdlearn.claims.bench import Bench
+        from sdlearn.claims.running import answer, run_claim
+
+        bench = Bench(output, SIZES[self.size], self.model)
+        for name in names:
+            kept = run_claim(name, bench, output)
+            print(f"{kept['statement']}\n  {answer(kept['agrees'])}: {kept['says']}")
+            print(f"  {output / f'{name}.png'}")
+
+    def _list(self) -> None:
+        from sdlearn.claims.running import answer, shipped_results
+
+        for name, kept in shipped_results():
+            if kept is None:
+                print(f"{name}: not run yet")
+            else:
+                print(f"{name}: {kept['statement']} ({answer(kept['agrees'])})")
