@@ -11,14 +11,17 @@
 #   TORCH     the torch to install; it comes first and exactly, so that nothing else chooses it
 #   PIP_ARGS  options for pip. On Linux, pip's default torch brings CUDA libraries of several GB;
 #             for the small CPU build, give the options that PyTorch's "Get started" page shows.
+#   WORKERS   processes that run tests at a time, of one thread and about 3 GB each
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=
+WORKERS ?= 2
 
 VENV := .venv
 VENV_COLAB := .venv-colab
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test lab lint notebooks test-colab clean
 .NOTPARALLEL:
@@ -28,7 +31,7 @@ demo: $(VENV)/installed
 	$(OFFLINE) $(VENV)/bin/sdlearn demo
 
 test: $(VENV)/installed-test
-	$(OFFLINE) $(VENV)/bin/python -m pytest
+	$(OFFLINE) OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
 
 lab: $(VENV)/installed-notebooks
 	$(VENV)/bin/jupyter lab notebooks
@@ -43,7 +46,7 @@ notebooks: $(VENV)/installed-test
 
 # The same tests with the versions that Colab has; torch stays the CPU build.
 test-colab: $(VENV_COLAB)/installed-test
-	$(OFFLINE) $(VENV_COLAB)/bin/python -m pytest
+	$(OFFLINE) OMP_NUM_THREADS=1 $(VENV_COLAB)/bin/python $(PYTEST)
 
 clean:
 	rm -rf $(VENV) $(VENV_COLAB) build dist
