@@ -1,0 +1,130 @@
+"""Build the page of the claims from the results that ship: `python book/build.py`.
+
+It reads data/results/claims/NAME.json and book/why.md, and writes book/claims.md and the figures.
+With `--from FOLDER` the results of `sdlearn claims all --size full --output FOLDER` are taken over
+into data/results/claims first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdlearn.claims import PLACES, find
+from sdlearn.claims.comparison import table
+from sdlearn.claims.figures import save
+from sdlearn.claims.running import answer, shipped_results
+
+BOOK = Path(__file__).resolve().parent
+RESULTS = BOOK.parent / "data/results/claims"
+PAGE, WHY, IMAGES = BOOK / "claims.md", BOOK / "why.md", BOOK / "images/claims"
+NOT_CLAIMS = ("comparison", "failures")  # they have no yes or no
+INTRO = """<!-- Built by `python book/build.py` from data/results/claims and book/why.md. -->
+
+# The claims, measured on mini
+
+Courses repeat that DreamBooth is more faithful than Textual Inversion, that prior preservation
+stops language drift, that Imagic works between 0.6 and 0.8. Here each sentence is an experiment
+that runs on a laptop. Every figure has a {level} interval over subjects and seeds. "Open" means
+that the interval leaves it open.
+
+    sdlearn claims                       # what is there, and what was found
+    sdlearn claims drift                 # measure one again at a small size, in minutes
+    sdlearn claims drift --size full     # as it was measured here
+
+mini is small and its judges are its own, so a figure here and a figure in a paper have different
+units: what can be compared is the direction, and whether it shows at all. {judges}
+
+| claim | on mini |
+| --- | --- |
+{overview}
+"""
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """The results that ship, by claim, in the order of the page."""
+    return {name: kept for name, kept in shipped_results() if kept is not None}
+
+
+def page(results: Mapping[str, dict[str, Any]], why: Mapping[str, str]) -> str:
+    """The page in Markdown."""
+    overview = "\n".join(
+        f"| [{kept['statement']}](#{name}) | {answer(kept['agrees'])} |"
+        for name, kept in results.items()
+        if name not in NOT_CLAIMS
+    )
+    judges = _said_of_judges(next(iter(results.values()))["judges"])
+    head = INTRO.format(level="95 %", judges=judges, overview=overview)
+    return "\n".join([head, *(_section(kept, why.get(name, "")) for name, kept in results.items())])
+
+
+def _section(kept: Mapping[str, Any], why: str) -> str:
+    name = kept["claim"]
+    verdict = "" if name in NOT_CLAIMS else f" On mini it **{_verb(kept['agrees'])}**."
+    parts = [
+        f'<a id="{name}"></a>\n\n## {kept["number"]}. {kept["statement"]}\n',
+        f"![{kept['statement']}](images/claims/{name}.png)\n",
+        f"**mini.** {kept['says']}{verdict}\n",
+        table(kept["figures"]) + "\n" if name == "comparison" else "",
+        f"**The paper.** {kept['paper']}\n",
+        f"**Why.** {why}\n" if why else "",
+        f"`{kept['command']}`, {kept['measured']}, commit {kept['commit']}, {kept['hardware']}, "
+        f"torch {kept['versions']['torch']}.\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _verb(agrees: bool | None) -> str:
+    return "stays open" if agrees is None else answer(agrees)
+
+
+def _said_of_judges(accuracy: Mapping[str, Any] | None) -> str:
+    if accuracy is None:
+        return ""
+    shares = accuracy["attributes"].values()
+    return (
+        f"On {accuracy['real_pictures']} real held-out pictures the attribute reader is right in "
+        f"{sum(shares) / len(shares):.1%}, and CLIP finds a picture's caption among "
+        f"{accuracy['retrieval_among']} in {accuracy['retrieval']:.1%}; in styles that it has "
+        "never seen the reader is less sure, so shares of what is seen compare methods and are no "
+        "absolute marks."
+    )
+
+
+def read_why() -> dict[str, str]:
+    """What explains an answer, written by hand: a section a claim."""
+    parts = re.split(r"^## (\S+)\n", WHY.read_text(encoding="utf-8"), flags=re.M)
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def take_over(folder: Path) -> None:
+    """Copy results of a full run to where they ship from."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for name in PLACES:
+        path = folder / f"{name}.json"
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            text = json.dumps(kept, indent=1, ensure_ascii=False)
+            (RESULTS / path.name).write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Take results over if told, then draw the figures and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--from", dest="source", type=Path, help="folder of a full run")
+    source = parser.parse_args().source
+    if source is not None:
+        take_over(source.expanduser())
+    results = read()
+    for name, kept in results.items():
+        save(find(name).draw(kept["figures"]), IMAGES / f"{name}.png")
+    PAGE.write_text(page(results, read_why()), encoding="utf-8")
+    print(f"{PAGE}: {len(results)} of {len(PLACES)} results")
+
+
+if __name__ == "__main__":
+    main()
