@@ -76,6 +76,7 @@ class Recipe:
                 instance_prompt="{text}",
                 class_prompt=class_prompt(subject.class_word),
                 with_prior_preservation=self.prior,
+                train_text_encoder=True,  # as with Stable Diffusion; without it mini binds less
                 own_class_pictures=class_pictures if self.prior else (),
             )
         raise ValueError("before: nothing is learnt there")

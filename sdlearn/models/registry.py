@@ -33,7 +33,7 @@ SOURCES: dict[str, ModelSource] = {
             # far fewer weights than SD 1.5, so each has to move further
             learning_rates={
                 "textual-inversion": 5e-3,
-                "dreambooth": 2e-4,
+                "dreambooth": 3e-4,
                 "full": 2e-4,  # with 8 pictures a step; 440 steps teach it a drawing style
                 "lora": 5e-3,
                 "dreambooth-lora": 5e-3,

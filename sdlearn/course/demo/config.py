@@ -58,11 +58,11 @@ class DemoConfig:
     dreambooth_steps: int = 220  # optimizer steps without prior preservation
     dreambooth_prior_steps: int = 300  # with it: the class takes part of every step
     dreambooth_batch_size: int = 4  # pictures of the subject a step
-    dreambooth_learning_rate: float | None = None  # None: what suits the model; mini 2e-4
+    dreambooth_learning_rate: float | None = None  # None: what suits the model; mini 3e-4
     num_class_images: int = 48  # pictures of the class, drawn by the model before training
     class_batch_size: int = 4  # of them a step
     prior_loss_weight: float = 1.0  # lambda of the DreamBooth paper
-    train_text_encoder: bool = False  # in DreamBooth; helps faces most
+    train_text_encoder: bool = True  # in DreamBooth; binds the subject to its word more firmly
     snr_gamma: float | None = None  # min-SNR weights, for every method; None: all weigh 1
 
     class_seeds: int = 8  # pictures of the bare class prompt, before and after, that show drift
