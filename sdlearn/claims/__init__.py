@@ -21,6 +21,8 @@ PLACES = {  # name -> file and constant, in the order of the page
     "diversity": ("prior", "DIVERSITY"),
     "prior-fidelity": ("prior", "FIDELITY"),
     "expressible": ("expressible", "EXPRESSIBLE"),
+    "imagic": ("imagic", "IMAGIC"),
+    "drawing-style": ("drawing_style", "DRAWING_STYLE"),
 }
 
 

@@ -1,0 +1,156 @@
+"""One edit of Imagic: a picture, a change, and what each of its stages makes of them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+from sdlearn.claims.bench import Bench, sheet
+from sdlearn.claims.learning import Cost, peak_memory
+from sdlearn.claims.work import Unit
+from sdlearn.data.captions import caption
+from sdlearn.data.characters import draw_character
+from sdlearn.finetune import Imagic, choose_eta
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from sdlearn.data.folder import Picture
+    from sdlearn.finetune.imagic_result import ImagicResult
+
+ETAS = tuple(i / 10 for i in range(11))
+ALL, WITHOUT_B, WITHOUT_A = "all stages", "without B", "without A"
+MEASURES = ("faithfulness", "edit_strength", "seen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """A picture, and the one attribute of it that is to become another."""
+
+    style: str
+    seed: int
+    attribute: str
+    before: str
+    after: str
+
+    @property
+    def name(self) -> str:
+        """Such as "micah-3-hair_color-pink"."""
+        return f"{self.style}-{self.seed}-{self.attribute}-{self.after}"
+
+    @property
+    def target_prompt(self) -> str:
+        """What is to be seen: the class, the change and the drawing style."""
+        return caption({"style": self.style, self.attribute: self.after})
+
+    def picture(self) -> Picture:
+        """The picture to edit."""
+        return draw_character(self.style, self.seed, 1, **{self.attribute: self.before})[0]
+
+
+def _edit(style: str, seed: int, attribute: str, before: str, after: str) -> Edit:
+    return Edit(style=style, seed=seed, attribute=attribute, before=before, after=after)
+
+
+EDITS = (
+    _edit("micah", 3, "hair_color", "brown", "pink"),
+    _edit("open-peeps", 5, "glasses", "none", "sunglasses"),
+    _edit("personas", 2, "background", "blue", "yellow"),
+    _edit("critters", 1, "body_color", "green", "purple"),
+    _edit("toon-head", 4, "expression", "smiling", "surprised"),
+    _edit("voxel-art", 6, "hair_color", "black", "red"),
+    _edit("micah", 8, "glasses", "none", "round"),
+    _edit("personas", 5, "clothes_color", "red", "green"),
+)
+
+
+def run_edit(bench: Bench, edit: Edit) -> Unit:
+    """Train with both stages and without A; draw; measure each picture of each eta and seed.
+
+    The unit has, for `ALL`, `WITHOUT_B` and `WITHOUT_A`, a row an eta: the `MEASURES` of each seed.
+    """
+    picture = edit.picture()
+    result, cost = _train(bench, Imagic(bench.sd, target_prompt=edit.target_prompt), picture)
+    without_a, _ = _train(
+        bench, Imagic(bench.sd, target_prompt=edit.target_prompt, embedding_steps=0), picture
+    )
+    drawn = {
+        ALL: _draw(bench, result, ETAS),
+        WITHOUT_B: _draw(bench, replace(result, sd=result.base), ETAS),
+        WITHOUT_A: _draw(bench, without_a, ETAS[:1]) * len(ETAS),  # e_opt is e_tgt there
+    }
+    rows = [[picture.image], *([images[0] for images in row] for row in drawn.values())]
+    sheet(rows, bench.work.picture(f"imagic/{edit.name}"))
+    measured = {
+        stages: [_measure(bench, images, picture, edit) for images in row]
+        for stages, row in drawn.items()
+    }
+    choice = choose_eta(
+        ETAS,
+        [_average(at["faithfulness"]) for at in measured[ALL]],
+        [_average(at["edit_strength"]) for at in measured[ALL]],
+        unrelated=_average(measured[WITHOUT_B][-1]["faithfulness"]),
+    )
+    return {
+        "edit": edit.name,
+        "target_prompt": edit.target_prompt,
+        "eta": choice.eta,
+        "reason": choice.reason,
+        "cost": asdict(cost),
+        **measured,
+    }
+
+
+def _train(bench: Bench, imagic: Imagic, picture: Picture) -> tuple[ImagicResult, Cost]:
+    """Train the stages that are asked for, with a progress bar, and measure what that takes."""
+    with peak_memory() as peak:
+        start = time.perf_counter()
+        steps = sum(imagic.steps.values())
+        for step in tqdm(imagic.fit([picture]), "imagic", steps, unit="step", leave=False):
+            step.loss.item()  # waits for a GPU, so that its time counts
+        seconds = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder:
+        saved = imagic.save(Path(folder) / "artefact")
+        size = sum(file.stat().st_size for file in saved.rglob("*.safetensors"))
+    numbers = imagic.e_opt.encoder_hidden_states.numel() if imagic.steps["embedding"] else 0
+    numbers += sum(p.numel() for p in imagic.sd.unet.parameters())
+    return imagic.result, Cost(
+        parameters=numbers,
+        artefact_bytes=size,
+        seconds=seconds,
+        peak_megabytes=peak[0] / 2**20,
+    )
+
+
+def _draw(bench: Bench, result: ImagicResult, etas: Sequence[float]) -> list[list[Image.Image]]:
+    """For each eta a picture a seed."""
+    settings = {
+        "num_inference_steps": bench.size.sampler_steps,
+        "guidance_scale": bench.size.guidance_scale,
+    }
+    seeds = range(bench.size.seeds)
+    by_seed = [result.draw(etas, seed=seed, **settings) for seed in seeds]
+    return [list(images) for images in zip(*by_seed, strict=True)]
+
+
+def _measure(
+    bench: Bench, images: Sequence[Image.Image], picture: Picture, edit: Edit
+) -> dict[str, list[float]]:
+    judges = bench.judges
+    reference = judges.image_embeds([picture.image])[0]
+    wanted = judges.clip_text_embeds([edit.target_prompt])[0]
+    return {
+        "faithfulness": (judges.image_embeds(images) @ reference).tolist(),
+        "edit_strength": (judges.clip_image_embeds(images) @ wanted).tolist(),
+        "seen": [float(r[edit.attribute] == edit.after) for r in judges.read(images)],
+    }
+
+
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
