@@ -20,6 +20,7 @@ from sdlearn.claims.recipe import (
     LORA,
     TEXTUAL_INVERSION,
 )
+from sdlearn.claims.timing import step_seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,17 +36,19 @@ MEASURES = {  # name -> what the table calls it
     "diversity": "difference within a prompt (DIV)",
     "copied": "copies of a training picture (share)",
 }
-COSTS = ("parameters", "artefact_bytes", "seconds", "peak_megabytes")
+COSTS = ("parameters", "artefact_bytes", "peak_megabytes")
 
 
 def compare(bench: Bench) -> Finding:
     """Train and measure every method on every subject."""
     rows = {}
+    seconds = step_seconds(bench, RECIPES)
     for recipe in RECIPES:
         units = [bench.learnt(subject, recipe) for subject in bench.subjects()]
+        cost = {name: sum(u["cost"][name] for u in units) / len(units) for name in COSTS}
         rows[recipe.name] = {
             "label": LABELS[recipe.name],
-            "cost": {name: sum(u["cost"][name] for u in units) / len(units) for name in COSTS},
+            "cost": {**cost, "seconds": bench.size.train_steps * seconds[recipe.name]},
             **{name: as_json(over_subjects(units, name)) for name in MEASURES},
             "fidelity_by_subject": {
                 u["subject"]: sum(u["fidelity"]) / len(u["fidelity"]) for u in units
