@@ -21,6 +21,10 @@ PLACES = {  # name -> file and constant, in the order of the page
     "diversity": ("prior", "DIVERSITY"),
     "prior-fidelity": ("prior", "FIDELITY"),
     "expressible": ("expressible", "EXPRESSIBLE"),
+    "overfitting": ("pictures", "OVERFITTING"),
+    "vectors": ("vectors", "VECTORS"),
+    "pictures": ("pictures", "ENOUGH"),
+    "noun": ("noun", "NOUN"),
     "imagic": ("imagic", "IMAGIC"),
     "drawing-style": ("drawing_style", "DRAWING_STYLE"),
 }

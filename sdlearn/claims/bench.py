@@ -66,7 +66,8 @@ class Bench:
         """Train a recipe on a subject and measure it, or take what was measured before.
 
         The unit holds lists of figures, see `measure` and `measure_class`, and `cost`. Claims that
-        need the same run share it.
+        need the same run share it. Where the recipe names another class than the subject's, what
+        became of that one is there too, as `named_class_drift` and so on.
         """
         key = f"learnt/{subject.name}/{recipe.name}"
         return self.work.unit(key, lambda: self._learn(subject, recipe, key))
@@ -112,9 +113,14 @@ class Bench:
             "within": subject.within,
             "recipe": recipe.name,
             "cost": asdict(cost),
-            **measure(self.judges, groups, subject, self.size),
+            **measure(self.judges, groups, subject, self.size, learnt_from=recipe.pictures),
             **measure_class(self.judges, before, after, pictures),
         }
+        if recipe.noun and recipe.noun != subject.class_word:
+            before = self.class_images(recipe.noun)
+            after = draw(sd, class_prompts(recipe.noun, len(before)), self.size)
+            named = measure_class(self.judges, before, after, pictures)
+            unit |= {f"named_{name}": value for name, value in named.items()}
         del sd
         gc.collect()
         return unit

@@ -76,6 +76,15 @@ def words(interval: Interval | Mapping[str, float], unit: str = "", digits: int 
     return f"{value}{unit} ({low} to {high})"
 
 
+def compared(interval: Interval | Mapping[str, float], digits: int = 2) -> str:
+    """A difference in a sentence: "0.25 (0.20 to 0.31) higher", or lower with the signs turned."""
+    i = interval if isinstance(interval, Mapping) else asdict(interval)
+    if i["value"] >= 0:
+        return f"{words(i, digits=digits)} higher"
+    turned = {"value": -i["value"], "low": -i["high"], "high": -i["low"]}
+    return f"{words(turned, digits=digits)} lower"
+
+
 def above(interval: Interval, bound: float = 0.0) -> bool | None:
     """Whether a figure is above a bound: yes, no, or open where its interval holds the bound."""
     if interval.low > bound:

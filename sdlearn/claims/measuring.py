@@ -49,12 +49,18 @@ def draw_situations(
 
 
 def measure(
-    judges: Judges, groups: Sequence[Sequence[Image.Image]], subject: Subject, size: Size
+    judges: Judges,
+    groups: Sequence[Sequence[Image.Image]],
+    subject: Subject,
+    size: Size,
+    *,
+    learnt_from: int = PICTURES,
 ) -> Unit:
     """Of each drawn picture: likeness, prompt fit, what was asked and is seen, nearness to a copy.
 
     Lists are in the pictures' order, seeds of a situation together; `diversity` and `vendi_score`
-    have a value a situation. See `sdlearn.evaluate.metrics` for what each means.
+    have a value a situation. See `sdlearn.evaluate.metrics` for what each means. Copies are looked
+    for among the pictures that were learnt from; how near is too near is the same of any number.
     """
     pictures = subject.pictures(PICTURES)
     asked = situations(pictures, subject.class_word, size.prompts)
@@ -63,7 +69,8 @@ def measure(
     real = judges.image_embeds([p.image for p in pictures])
     texts = judges.clip_text_embeds([prompt(a, subject.class_word) for a in asked])
     fits = judges.clip_image_embeds(images) * texts.repeat_interleave(size.seeds, 0)
-    near = memorisation(embeds, real)
+    learnt = judges.image_embeds([p.image for p in subject.pictures(learnt_from)])
+    near = memorisation(embeds, learnt, real)
     return {
         "fidelity": (embeds @ real.T).mean(1).tolist(),
         "prompt_fit": fits.sum(1).tolist(),

@@ -30,7 +30,11 @@ class Memorisation:
         return (self.nearest < self.threshold).float().tolist()
 
 
-def memorisation(embeds: torch.Tensor, training_embeds: torch.Tensor) -> Memorisation:
+def memorisation(
+    embeds: torch.Tensor,
+    training_embeds: torch.Tensor,
+    subject_embeds: torch.Tensor | None = None,
+) -> Memorisation:
     """The share of drawn pictures that are copies of training pictures. Lower is better.
 
     Args:
@@ -38,15 +42,17 @@ def memorisation(embeds: torch.Tensor, training_embeds: torch.Tensor) -> Memoris
         training_embeds: the same of the training pictures, (M, D). The threshold is the 0.01
             quantile of their distances to the nearest other one: of few pictures the smallest.
             Those that are the same as another are passed over.
+        subject_embeds: (K, D), pictures of the subject that say instead how near is too near,
+            where it is learnt from one picture, or where models of several numbers are compared.
 
-    Raises ValueError where no drawn picture is given, or fewer than two different training ones.
+    Raises ValueError where no drawn picture is given, or fewer than two different ones to say that.
 
     Source: our own, after the near-copies of mini; the measure of nearest neighbours is common,
     as in Somepalli et al. 2022, arXiv:2212.03860.
     """
     if not len(embeds):
         raise ValueError("there are no drawn pictures to look at: give at least one")
-    real = nearest_to_another(training_embeds)
+    real = nearest_to_another(training_embeds if subject_embeds is None else subject_embeds)
     nearest = nearest_distance(embeds, training_embeds)
     share, threshold = near_copies(nearest, real)
     return Memorisation(share=share, threshold=threshold, nearest=nearest)
