@@ -1,8 +1,10 @@
 """Claims 5 and 7: what a subject can be learnt from, when there are few pictures of it.
 
 A copy is drawn nearer to a picture that was learnt from than any two of the subject's five usual
-ones are to each other: the same bound whatever the number. Likeness is to those five as well, so
-with one picture it is nearly all to pictures that were never seen, and with ten to half of those
+ones are to each other: the same bound whatever the number. The judges' features look at the
+character above all, so a copy may have the ground and the expression that were asked for: whether
+it is a picture by heart, what was asked and is seen tells. Likeness is to those five as well, so
+from one picture it is nearly all to pictures that were never seen, and from ten to half of those
 that were. Every number has the same optimizer steps, so fewer pictures are seen more often each.
 
 What would explain another answer than the papers': mini's characters are drawn, so one picture
@@ -65,10 +67,11 @@ def conclude_overfitting(units: Mapping[str, Sequence[Unit]]) -> Finding:
     likeness = difference(units[LAST], units[FIRST], "fidelity")
     learnt = difference(units[LAST], units[ASIS], "fidelity")
     says = (
-        f"From {FEW} pictures, {rows[FIRST]['copied']['value']:.0%} of what DreamBooth draws are "
-        f"copies of one of them and {rows[LAST]['copied']['value']:.0%} of what Textual Inversion "
-        f"does; with the latter the share of what was asked that is seen is {compared(asked)}, and "
-        f"the difference within a prompt {compared(differ)}. Its likeness to the subject is "
+        f"From {FEW} pictures, {rows[FIRST]['copied']['value']:.0%} of what DreamBooth draws lies "
+        f"nearer to one of them than the subject's own pictures to each other, and "
+        f"{rows[LAST]['copied']['value']:.0%} of what Textual Inversion does; with the latter the "
+        f"share of what was asked that is seen is {compared(asked)}, and the difference within a "
+        f"prompt {compared(differ)}. Its likeness to the subject is "
         f"{compared(likeness)}: {rows[LAST]['fidelity']['value']:.2f} against "
         f"{rows[FIRST]['fidelity']['value']:.2f}"
     )
