@@ -6,6 +6,7 @@ character above all, so a copy may have the ground and the expression that were 
 it is a picture by heart, what was asked and is seen tells. Likeness is to those five as well, so
 from one picture it is nearly all to pictures that were never seen, and from ten to half of those
 that were. Every number has the same optimizer steps, so fewer pictures are seen more often each.
+Of the model before, what lies near one of the usual five does so by chance.
 
 What would explain another answer than the papers': mini's characters are drawn, so one picture
 already says what every other shows of them, which of a photographed dog it does not; and captions
