@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdlearn.models.registry import shipped_path
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def shipped_artefact(name: str) -> Path:
@@ -14,3 +18,11 @@ def shipped_artefact(name: str) -> Path:
         found = sorted(path.name for path in folder.iterdir())
         raise FileNotFoundError(f'the course ships no artefact "{name}", only {found}: train it')
     return folder / name
+
+
+def shipped_picture(name: str) -> Image.Image:
+    """The picture `data/results/NAME.png`, in RGB; raises FileNotFoundError where there is none."""
+    from PIL import Image
+
+    with Image.open(shipped_path(f"results/{name}.png")) as image:
+        return image.convert("RGB")
