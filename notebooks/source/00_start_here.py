@@ -140,6 +140,8 @@ show_pictures([p.image for p in mine], [p.attributes["expression"] for p in mine
 #
 # Words alone cannot describe *your* character: mini would have to guess. So the course shows its pictures
 # to a model. This is one way of five (DreamBooth, chapter 8), in the shortest time that shows anything.
+# **Watch the pictures:** one prompt, drawn after each quarter of the steps. Pressing **stop** ends it early,
+# and keeps what was learnt until then.
 
 # %%
 from dataclasses import replace
@@ -150,7 +152,8 @@ from sdlearn.finetune import DreamBooth, FitConfig
 named = [replace(p, text=f"a {p.attributes['expression']} sks person, "
                          f"on a {p.attributes['background']} background") for p in mine]
 method = DreamBooth(sd, instance_prompt="{text}", with_prior_preservation=False)
-learnt = learn(method, named, FitConfig(max_train_steps=steps(100)), name="00-my-character")
+learnt = learn(method, named, FitConfig(max_train_steps=steps(100)), name="00-my-character",
+               preview="a smiling sks person, on a green background")
 print(f"{len(learnt.losses)} steps in {learnt.seconds:.0f} seconds")
 
 # %%

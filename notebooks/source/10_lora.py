@@ -235,14 +235,16 @@ show_pictures(references, size=1.8);
 # The captions say what changes: face and background. What they do not say is left to the name.
 #
 # **Predict:** five pictures, a minute. What will be learnt first: the colours, the shape of the hair, or
-# the face?
+# the face? One prompt is drawn after each quarter of the steps, always from the same noise. Pressing
+# **stop** ends it early, and keeps what was learnt until then.
 
 # %%
 from sdlearn.course.training import learn, steps
 from sdlearn.finetune import FitConfig, LoRA
 
 method = LoRA(sd, rank=16)
-learnt = learn(method, pictures, FitConfig(max_train_steps=steps(160)), name="10-lora")
+learnt = learn(method, pictures, FitConfig(max_train_steps=steps(160)), name="10-lora",
+               preview="a laughing person, no glasses, on a purple background, lorelei style")
 early, late = learnt.losses[:20], learnt.losses[-20:]
 print(f"{learnt.seconds:.0f} seconds; the loss went from {sum(early) / len(early):.3f} "
       f"to {sum(late) / len(late):.3f}")
