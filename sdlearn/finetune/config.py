@@ -33,7 +33,8 @@ class FitConfig:
     adam_weight_decay: float = 1e-2  # a step and learning rate; methods may take none
     adam_epsilon: float = 1e-8  # AdamW's own default
     max_grad_norm: float = 1.0  # L2 norm over everything trained; 0: no clipping
-    snr_gamma: float | None = None  # min-SNR weights, 5 in arXiv:2303.09556; None: all weigh 1
+    snr_gamma: float | None = None  # min-SNR weights, 5 in the paper; inf: all weigh 1; None: what
+    # suits method and model, for most the same (Hang et al. 2023, arXiv:2303.09556)
     resolution: int | None = None  # pixels, height and width; None: the model's own
     random_flip: bool = False  # mirror half the pictures; off, as hair partings and text have sides
     mixed_precision: Precision = "no"  # of the forward pass; what trains stays float32

@@ -21,6 +21,7 @@ class ModelSource:
     mirrors: tuple[str, ...] = ()  # hub ids with the same weights, tried in turn
     learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> what suits it
     train_steps: Mapping[str, int] = field(default_factory=dict)  # method -> what suits it
+    snr_gammas: Mapping[str, float] = field(default_factory=dict)  # method -> what suits it
 
 
 SOURCES: dict[str, ModelSource] = {
@@ -32,7 +33,7 @@ SOURCES: dict[str, ModelSource] = {
             license="CC-BY-4.0",
             # far fewer weights than SD 1.5, so each has to move further
             learning_rates={
-                "textual-inversion": 5e-3,
+                "textual-inversion": 2e-3,
                 "dreambooth": 3e-4,
                 "full": 2e-4,  # with 8 pictures a step; 440 steps teach it a drawing style
                 "lora": 5e-3,
@@ -41,6 +42,9 @@ SOURCES: dict[str, ModelSource] = {
                 "imagic-unet": 2e-5,  # at 1e-4 the picture is all that is drawn, whatever the eta
             },
             train_steps={"imagic-embedding": 150, "imagic-unet": 250},
+            # who is drawn is decided where there is hardly more than noise, and there an error
+            # of epsilon is smallest: with equal weights a word learns next to nothing of it
+            snr_gammas={"textual-inversion": 0.1},
         ),
         ModelSource(
             name="sd15",

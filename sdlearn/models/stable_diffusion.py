@@ -35,6 +35,7 @@ class StableDiffusion:
     name: str = ""  # what `load` was asked for
     learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> rate
     train_steps: Mapping[str, int] = field(default_factory=dict)  # method -> optimizer steps
+    snr_gammas: Mapping[str, float] = field(default_factory=dict)  # method -> min-SNR's gamma
 
     @property
     def vae_reduction(self) -> int:

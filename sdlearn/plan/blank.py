@@ -62,6 +62,7 @@ def blank_model(
         name=name,
         learning_rates=source.learning_rates if source else {},
         train_steps=source.train_steps if source else {},
+        snr_gammas=source.snr_gammas if source else {},
         **parts,
     )
     return sd.freeze().to(dtype=dtype)

@@ -52,8 +52,8 @@ class DemoConfig:
 
     textual_inversion_steps: int = 300  # optimizer steps
     textual_inversion_batch_size: int = 4  # pictures a step
-    textual_inversion_learning_rate: float | None = None  # None: what suits the model; mini 5e-3
-    num_vectors: int = 2  # rows of the new word
+    textual_inversion_learning_rate: float | None = None  # None: what suits the model; mini 2e-3
+    num_vectors: int = 4  # rows of the new word
 
     dreambooth_steps: int = 220  # optimizer steps without prior preservation
     dreambooth_prior_steps: int = 300  # with it: the class takes part of every step
@@ -63,7 +63,7 @@ class DemoConfig:
     class_batch_size: int = 4  # of them a step
     prior_loss_weight: float = 1.0  # lambda of the DreamBooth paper
     train_text_encoder: bool = True  # in DreamBooth; binds the subject to its word more firmly
-    snr_gamma: float | None = None  # min-SNR weights, for every method; None: all weigh 1
+    snr_gamma: float | None = None  # min-SNR weights, for every method; None: what suits each
 
     class_seeds: int = 8  # pictures of the bare class prompt, before and after, that show drift
     draw_seed: int = 1000  # of the first picture drawn; the next take the numbers that follow
