@@ -29,7 +29,6 @@ from sdlearn.claims.imagic_edits import (
     MEASURES,
     WITHOUT_A,
     WITHOUT_B,
-    Edit,
     run_edit,
 )
 from sdlearn.claims.work import Unit
@@ -44,11 +43,7 @@ USUAL = (0.6, 0.8)  # where the paper's authors mostly chose eta
 def run(bench: Bench) -> Finding:
     """Every edit with all stages and with one left out."""
     edits = EDITS[: bench.size.part(len(EDITS))]
-    return conclude([_edited(bench, edit) for edit in edits])
-
-
-def _edited(bench: Bench, edit: Edit) -> Unit:
-    return bench.work.unit(f"imagic/{edit.name}", lambda: run_edit(bench, edit))
+    return conclude([run_edit(bench, edit) for edit in edits])
 
 
 def conclude(units: Sequence[Unit]) -> Finding:

@@ -71,22 +71,26 @@ EDITS = (
 
 
 def run_edit(bench: Bench, edit: Edit) -> Unit:
-    """Train with both stages and without A; draw; measure each picture of each eta and seed.
+    """An edit with all stages and with each left out, two units together.
 
-    The unit has, for `ALL`, `WITHOUT_B` and `WITHOUT_A`, a row an eta: the `MEASURES` of each seed.
+    For `ALL`, `WITHOUT_B` and `WITHOUT_A` there is a row an eta: the `MEASURES` of each seed.
     """
+    key = f"imagic/{edit.name}"
+    both = bench.work.unit(key, lambda: _both_stages(bench, edit, key))
+    key += "-without-a"
+    return {**both, **bench.work.unit(key, lambda: _without_a(bench, edit, key))}
+
+
+def _both_stages(bench: Bench, edit: Edit, key: str) -> Unit:
+    """Train both stages, and draw with and without the second."""
     picture = edit.picture()
     result, cost = _train(bench, Imagic(bench.sd, target_prompt=edit.target_prompt), picture)
-    without_a, _ = _train(
-        bench, Imagic(bench.sd, target_prompt=edit.target_prompt, embedding_steps=0), picture
-    )
     drawn = {
         ALL: _draw(bench, result, ETAS),
         WITHOUT_B: _draw(bench, replace(result, sd=result.base), ETAS),
-        WITHOUT_A: _draw(bench, without_a, ETAS[:1]) * len(ETAS),  # e_opt is e_tgt there
     }
     rows = [[picture.image], *([images[0] for images in row] for row in drawn.values())]
-    sheet(rows, bench.work.picture(f"imagic/{edit.name}"))
+    sheet(rows, bench.work.picture(key))
     measured = {
         stages: [_measure(bench, images, picture, edit) for images in row]
         for stages, row in drawn.items()
@@ -105,6 +109,15 @@ def run_edit(bench: Bench, edit: Edit) -> Unit:
         "cost": asdict(cost),
         **measured,
     }
+
+
+def _without_a(bench: Bench, edit: Edit, key: str) -> Unit:
+    """Train the second stage alone, under the prompt itself: every eta draws the same then."""
+    picture = edit.picture()
+    imagic = Imagic(bench.sd, target_prompt=edit.target_prompt, embedding_steps=0)
+    [images] = _draw(bench, _train(bench, imagic, picture)[0], ETAS[:1])
+    sheet([[picture.image, *images]], bench.work.picture(key))
+    return {WITHOUT_A: [_measure(bench, images, picture, edit)] * len(ETAS)}
 
 
 def _train(bench: Bench, imagic: Imagic, picture: Picture) -> tuple[ImagicResult, Cost]:
