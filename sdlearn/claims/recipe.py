@@ -31,6 +31,8 @@ class Recipe:
     rank: int = 16  # of a LoRA
     learning_rate: float | None = None  # None: what suits method and model
     times: float = 1.0  # optimizer steps, over the experiment's
+    initializer: str | None = None  # Textual Inversion's first word; None: the subject's class
+    captions: bool = True  # whether training prompts say expression and background
 
     @property
     def name(self) -> str:
@@ -43,6 +45,8 @@ class Recipe:
         words += [f"rank-{self.rank}"] if self.rank != 16 else []
         words += [f"rate-{self.learning_rate:g}"] if self.learning_rate is not None else []
         words += [f"times-{self.times:g}"] if self.times != 1 else []
+        words += [f"from-{self.initializer}"] if self.initializer is not None else []
+        words += ["no-captions"] if not self.captions else []
         return "-".join(words)
 
     def called(self, subject: Subject) -> str:
@@ -62,7 +66,7 @@ class Recipe:
             return TextualInversion(
                 sd,
                 placeholder_token=PLACEHOLDER,
-                initializer_token=subject.class_word,
+                initializer_token=self.initializer or subject.class_word,
                 num_vectors=self.num_vectors,
                 templates=("{text}",),
             )
@@ -84,12 +88,12 @@ class Recipe:
     def training_pictures(self, subject: Subject) -> list[Picture]:
         """The subject's pictures with captions that call it as prompts will."""
         pictures = subject.pictures(self.pictures)
-        return worded(pictures, subject.class_word, self.called(subject))
+        return worded(pictures, subject.class_word, self.called(subject), self.captions)
 
 
 BEFORE = Recipe(method="before")
 FULL = Recipe(method="full")
-TEXTUAL_INVERSION = Recipe(method="textual-inversion")
+TEXTUAL_INVERSION = Recipe(method="textual-inversion", num_vectors=4)  # as in the demo
 DREAMBOOTH = Recipe(method="dreambooth")
 DREAMBOOTH_PRIOR = Recipe(method="dreambooth", prior=True)
 LORA = Recipe(method="lora")
