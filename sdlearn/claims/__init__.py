@@ -27,6 +27,10 @@ PLACES = {  # name -> file and constant, in the order of the page
     "noun": ("noun", "NOUN"),
     "imagic": ("imagic", "IMAGIC"),
     "drawing-style": ("drawing_style", "DRAWING_STYLE"),
+    "guidance": ("guidance", "GUIDANCE"),
+    "sampler-steps": ("sampler_steps", "SAMPLER_STEPS"),
+    "latent": ("latent", "LATENT"),
+    "failures": ("failures", "GALLERY"),
 }
 
 

@@ -140,6 +140,10 @@ def draw(figures: Mapping[str, Any]) -> Figure:
         ax.set_xscale("log")
         ax.set_xticks(figures["steps"], [str(steps) for steps in figures["steps"]], minor=False)
         ax.minorticks_off()
+        for band in ax.collections:
+            band.set_alpha(0.06)  # there are many
+        ax.get_legend().remove()
+    parts[-1].legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return figure
 
 

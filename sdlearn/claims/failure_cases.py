@@ -1,0 +1,153 @@
+"""What goes wrong, made on purpose, beside a healthy run: figures and pictures of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sdlearn.claims.bench import Bench, sheet
+from sdlearn.claims.failure_pictures import from_sheet
+from sdlearn.claims.held_out import held_out_attributes, seen_shares
+from sdlearn.claims.overflow import SAMPLER, measure_overflow
+from sdlearn.claims.recipe import DREAMBOOTH, DREAMBOOTH_PRIOR, TEXTUAL_INVERSION, Recipe
+from sdlearn.claims.sampler_runs import decoded, draw_latents
+from sdlearn.claims.subjects import SUBJECTS, Subject
+from sdlearn.claims.work import Unit
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+SHOWN = 5  # pictures of each run
+SUBJECT_ROW, CLASS_ROW = 1, 2  # rows of the sheet that a learnt subject leaves
+PERSON = SUBJECTS[1]  # DreamBooth binds it well, so that it has something to lose
+FOR_WORD = SUBJECTS[3]  # whom Textual Inversion finds
+WRONG_WORD = "creature"  # to start from for a person
+STRONG = 5.0  # guidance scale that a missing caption dropout is seen at
+DRIFT = "class_like_subject"
+FEW_STEPS = 2  # of the sampler
+DRAWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A run: one figure a picture or a prompt, and some of its pictures."""
+
+    values: Sequence[float]
+    images: Sequence[Image.Image]
+
+
+Pair = tuple[Case, Case]  # what went wrong, and a healthy run of the same prompts and seeds
+ONE_PICTURE = replace(DREAMBOOTH, pictures=1, captions=False)
+LONG, SHORT = replace(DREAMBOOTH, times=5.0), replace(DREAMBOOTH, times=0.1)
+
+
+def learnt(bench: Bench, wrong: Recipe, metric: str, healthy: Recipe = DREAMBOOTH) -> Pair:
+    """Two ways to learn a person; `metric` is a list of a unit of `Bench.learnt`."""
+    first, second = (_learnt(bench, PERSON, recipe, metric) for recipe in (wrong, healthy))
+    return first, second
+
+
+def over_trained(bench: Bench) -> Pair:
+    """DreamBooth for five times the steps."""
+    return learnt(bench, LONG, "asked_and_seen")
+
+
+def under_trained(bench: Bench) -> Pair:
+    """DreamBooth for a tenth of the steps."""
+    return learnt(bench, SHORT, "fidelity")
+
+
+def copied(bench: Bench) -> Pair:
+    """DreamBooth from a single picture, of which training is told nothing but "sks person"."""
+    return learnt(bench, ONE_PICTURE, "copied")
+
+
+def too_fast(bench: Bench) -> Pair:
+    """DreamBooth at ten times its learning rate."""
+    rate = 10 * bench.sd.learning_rates["dreambooth"]
+    return learnt(bench, replace(DREAMBOOTH, learning_rate=rate), "asked_and_seen")
+
+
+def drift(bench: Bench) -> Pair:
+    """The class after DreamBooth, without prior preservation and with it."""
+    return learnt(bench, DREAMBOOTH, DRIFT, DREAMBOOTH_PRIOR)
+
+
+def wrong_word(bench: Bench) -> Pair:
+    """Textual Inversion that starts from a word of something else."""
+    wrong = replace(TEXTUAL_INVERSION, initializer=WRONG_WORD)
+    recipes = (wrong, TEXTUAL_INVERSION)
+    first, second = (_learnt(bench, FOR_WORD, recipe, "fidelity") for recipe in recipes)
+    return first, second
+
+
+def _learnt(bench: Bench, subject: Subject, recipe: Recipe, metric: str) -> Case:
+    unit = bench.learnt(subject, recipe)
+    of_class = metric == DRIFT
+    drawn = bench.size.class_pictures if of_class else bench.size.prompts
+    path = bench.work.picture(f"learnt/{subject.name}/{recipe.name}")
+    images = from_sheet(path, CLASS_ROW if of_class else SUBJECT_ROW, min(SHOWN, drawn))
+    return Case(values=unit[metric], images=images)
+
+
+def few_sampler_steps(bench: Bench) -> Pair:
+    """Held-out prompts drawn with too few steps, and with the usual number."""
+    first, second = (_drawn(bench, steps) for steps in (FEW_STEPS, bench.size.sampler_steps))
+    return first, second
+
+
+def _drawn(bench: Bench, steps: int) -> Case:
+    key, number = f"failures/{steps}-sampler-steps", bench.size.part(DRAWN, least=SHOWN)
+
+    def compute() -> Unit:
+        images = decoded(bench, draw_latents(bench, SAMPLER, steps, number))
+        sheet([images], bench.work.picture(key))
+        return {"seen": seen_shares(bench.judges, images, held_out_attributes(bench, number))}
+
+    unit = bench.work.unit(key, compute)
+    return Case(values=unit["seen"], images=from_sheet(bench.work.picture(key), 0, SHOWN))
+
+
+def no_dropout(bench: Bench) -> Pair:
+    """Small models of claim 14 with guidance: told always, and told nothing one time in ten."""
+    first, second = (_guided(bench, dropout) for dropout in (0.0, 0.1))
+    return first, second
+
+
+def _guided(bench: Bench, dropout: float) -> Case:
+    from sdlearn.claims.caption_dropout_runs import GUIDANCE, run_dropout
+
+    key = f"caption-dropout/{dropout:g}"
+    unit = bench.work.unit(key, lambda: run_dropout(bench, dropout))
+    images = from_sheet(bench.work.picture(key), GUIDANCE.index(STRONG), SHOWN)
+    return Case(values=unit["guided"][f"{STRONG:g}"]["kid"], images=images)
+
+
+def overflow(bench: Bench) -> Pair:
+    """The same latents by a decoder of large features, in half precision and in float32."""
+    unit = overflow_unit(bench)
+    path = bench.work.picture("failures/overflow")
+    first, second = (
+        Case(values=unit["finite"][name], images=from_sheet(path, row, SHOWN))
+        for row, name in enumerate(("float16", "float32"))
+    )
+    return first, second
+
+
+def overflow_unit(bench: Bench) -> Unit:
+    """What `measure_overflow` found; its sheet has float16 in the first row, float32 below."""
+
+    def compute() -> Unit:
+        unit, pictures = measure_overflow(bench, SHOWN)
+        rows = [_opened(bench, pictures[name]) for name in ("float16", "float32")]
+        sheet(rows, bench.work.picture("failures/overflow"))
+        return unit
+
+    return bench.work.unit("failures/overflow", compute)
+
+
+def _opened(bench: Bench, pixel_values: torch.Tensor) -> list[Image.Image]:
+    pipeline = bench.sd.pipeline()
+    return pipeline.image_processor.postprocess(pixel_values, output_type="pil")
