@@ -60,6 +60,7 @@ def bench(tmp_path_factory):
 def test_a_difference_below_zero_is_said_with_its_signs_turned():
     assert compared(Interval(value=0.25, low=0.2, high=0.31)) == "0.25 (0.20 to 0.31) higher"
     assert compared(Interval(value=-0.25, low=-0.31, high=0.1)) == "0.25 (-0.10 to 0.31) lower"
+    assert compared(Interval(value=0.002, low=-0.004, high=0.01)) == "0.00 (0.00 to 0.01) higher"
 
 
 def test_copies_of_one_picture_are_found_by_what_other_pictures_say_is_near():

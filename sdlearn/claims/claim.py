@@ -72,7 +72,8 @@ def as_json(interval: Interval) -> dict[str, float]:
 def words(interval: Interval | Mapping[str, float], unit: str = "", digits: int = 2) -> str:
     """An interval in a sentence: "0.25 (0.20 to 0.31)"."""
     i = interval if isinstance(interval, Mapping) else asdict(interval)
-    value, low, high = (f"{i[key]:.{digits}f}" for key in ("value", "low", "high"))
+    rounded = [round(i[key], digits) + 0.0 for key in ("value", "low", "high")]  # no "-0.00"
+    value, low, high = (f"{number:.{digits}f}" for number in rounded)
     return f"{value}{unit} ({low} to {high})"
 
 

@@ -45,7 +45,7 @@ def with_noun(subject: Subject, which: str) -> Recipe:
 
 def run(bench: Bench) -> Finding:
     """The same subjects with all three."""
-    found = bench.subjects(4)
+    found = bench.subjects(3)
     units = {
         which: [bench.learnt(subject, with_noun(subject, which)) for subject in found]
         for which in (RIGHT, WRONG, NONE)
