@@ -6,7 +6,8 @@ character above all, so a copy may have the ground and the expression that were 
 it is a picture by heart, what was asked and is seen tells. Likeness is to those five as well, so
 from one picture it is nearly all to pictures that were never seen, and from ten to half of those
 that were. Every number has the same optimizer steps, so fewer pictures are seen more often each.
-Of the model before, what lies near one of the usual five does so by chance.
+The fewer there are, the fewer there are to be near to, which lowers the copies of few. Of the model
+before, what lies near one of the usual five does so by chance.
 
 What would explain another answer than the papers': mini's characters are drawn, so one picture
 already says what every other shows of them, which of a photographed dog it does not; and captions
@@ -131,9 +132,9 @@ def conclude_pictures(units: Mapping[str, Mapping[int, Sequence[Unit]]]) -> Find
         copies = rows[who]["copied"][0]["value"]
         near.append(f"{copies:.0%} and {usual['copied']:.0%} with {who}")
     says = (
-        f"Learnt from {PICTURES} pictures, likeness to the subject is {'; '.join(said)}. Of what is "
-        f"drawn after {least} and after {PICTURES}, {' and '.join(near)} lie nearer to a picture "
-        f"learnt from than the subject's own to each other."
+        f"Learnt from {PICTURES} pictures, likeness to the subject is {'; '.join(said)}. Of what "
+        f"is drawn after {least} and after {PICTURES}, {' and '.join(near)} lie nearer to a "
+        f"picture learnt from than the subject's own to each other."
     )
     figures = {"numbers": numbers, "rows": rows, "steps": steps}
     return Finding(figures=figures, agrees=all_of(answers) if answers else None, says=says)
