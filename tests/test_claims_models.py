@@ -6,14 +6,26 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdlearn.claims import drawing_style, find, imagic
+from sdlearn.claims import caption_dropout, drawing_style, find, imagic
+from sdlearn.claims.caption_dropout_runs import LABELS
 from sdlearn.claims.denoising import picture_losses
 from sdlearn.claims.drawing_style_runs import copies, portraits
 from sdlearn.claims.imagic import crossing_of, inside
 from sdlearn.claims.imagic_edits import ALL, EDITS, ETAS, WITHOUT_A, WITHOUT_B
+from sdlearn.claims.labelled import (
+    COLOURS,
+    NONE,
+    STYLES,
+    Labelled,
+    LabelledConfig,
+    attributes_of,
+    label_of,
+)
 from sdlearn.claims.running import run_claim
 from sdlearn.claims.size import SMALL
 from sdlearn.evaluate.bootstrap import Interval
+from sdlearn.finetune import FitConfig
+from sdlearn.finetune.batches import draw_batch
 from sdlearn.models import load
 
 TOY = replace(SMALL, train_steps=1, sampler_steps=1, effort=0.001)
@@ -154,7 +166,68 @@ def test_a_picture_is_denoised_better_under_its_own_caption_and_the_same_alone(b
     assert alone[0] == pytest.approx(own[0], rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["imagic", "drawing-style"])
+def dropout_unit(dropout, untold_loss, seen, kid):
+    """A model whose pictures at all scales but the first show `seen` of what was asked."""
+    scales = ["1", "3", "5", "8"]
+    return {
+        "dropout": dropout,
+        "told_loss": [1.0] * 3,
+        "untold_loss": [untold_loss] * 3,
+        "guided": {
+            scale: {
+                "seen": [0.5 if scale == "1" else seen] * 3,
+                "kid": [kid] * 2,
+                "diversity": [0.2] * 2,
+            }
+            for scale in scales
+        },
+    }
+
+
+def test_dropout_holds_where_guidance_helps_with_some_and_does_harm_without():
+    units = [
+        dropout_unit(0.0, untold_loss=9.0, seen=0.3, kid=5.0),
+        dropout_unit(0.1, untold_loss=4.0, seen=0.9, kid=2.0),
+        dropout_unit(0.5, untold_loss=3.0, seen=0.8, kid=4.0),
+    ]
+    finding = caption_dropout.conclude(units)
+    assert finding.agrees is True
+    assert finding.figures["untold_loss_of_never"]["value"] == pytest.approx(5.0)
+    assert "50%, 30%, 30%, 30% with none left out, in 50%, 90%, 90%, 90% with one" in finding.says
+
+
+@pytest.mark.parametrize("change", [{"untold_loss": 3.0}, {"seen": 1.0}])
+def test_dropout_does_not_hold_where_a_model_without_it_does_as_well(change):
+    never = {"untold_loss": 9.0, "seen": 0.3, "kid": 5.0} | change
+    units = [dropout_unit(0.0, **never), dropout_unit(0.1, 4.0, 0.9, 2.0)]
+    units.append(dropout_unit(0.5, 3.0, 0.8, 4.0))
+    assert caption_dropout.conclude(units).agrees is False
+
+
+def test_every_label_says_one_style_and_one_background():
+    assert [label_of(attributes_of(label)) for label in range(NONE)] == list(range(NONE))
+    with pytest.raises(ValueError, match="says no style"):
+        attributes_of(NONE)
+    drawn = [attributes_of(label) for label in LABELS]
+    assert len(set(LABELS)) == 20
+    assert {wanted["style"] for wanted in drawn} == set(STYLES)
+    assert {wanted["background"] for wanted in drawn} == set(COLOURS)
+
+
+@pytest.mark.parametrize(("dropout", "none_learns"), [(0.0, False), (1.0, True)])
+def test_what_is_said_of_nothing_is_learnt_only_where_labels_are_left_out(
+    bench, dropout, none_learns
+):
+    method = Labelled(bench.sd, LabelledConfig(caption_dropout=dropout))
+    method.prepare([edit.picture() for edit in EDITS[:2]], FitConfig())
+    method.loss(draw_batch(0, count=2, size=2, seed=0), method.sd.unet).backward()
+    moved = method.sd.unet.class_embedding.weight.grad.abs().sum(1) > 0
+    assert bool(moved[NONE]) is none_learns
+    assert bool(moved[:NONE].any()) is not none_learns
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["imagic", "drawing-style", "caption-dropout"])
 def test_a_claim_on_models_at_toy_size_writes_its_result_and_its_figure(bench, tmp_path, name):
     kept = run_claim(name, bench, tmp_path)
     assert json.loads((tmp_path / f"{name}.json").read_text()) == json.loads(json.dumps(kept))

@@ -30,6 +30,7 @@ PLACES = {  # name -> file and constant, in the order of the page
     "guidance": ("guidance", "GUIDANCE"),
     "sampler-steps": ("sampler_steps", "SAMPLER_STEPS"),
     "latent": ("latent", "LATENT"),
+    "caption-dropout": ("caption_dropout", "CAPTION_DROPOUT"),
     "failures": ("failures", "GALLERY"),
 }
 
