@@ -120,8 +120,8 @@ def _says(figures: Mapping[str, Any]) -> str:
     return (
         f"At guidance {scales} style and background are as asked in {line(never, 'seen', '.0%')} "
         f"with none left out, in {line(usual, 'seen', '.0%')} with one in ten and in "
-        f"{line(half, 'seen', '.0%')} with half; KID (x 1000) is {line(never, 'kid', '.0f')}, "
-        f"{line(usual, 'kid', '.0f')} and {line(half, 'kid', '.0f')}. Told nothing, they denoise "
+        f"{line(half, 'seen', '.0%')} with half; KID (x 1000) is {line(never, 'kid', '.1f')}, "
+        f"{line(usual, 'kid', '.1f')} and {line(half, 'kid', '.1f')}. Told nothing, they denoise "
         f"new pictures with a loss of {never['untold_loss']['value']:.0f}, "
         f"{usual['untold_loss']['value']:.0f} and {half['untold_loss']['value']:.0f} (x 1000), "
         f"told the label with {never['told_loss']['value']:.0f}, "
