@@ -11,7 +11,7 @@ from PIL import Image
 
 from sdlearn.claims.bench import THUMBNAIL
 
-SIDE = 48  # pixels, of a picture in a row
+SIDE = 64  # pixels, of a picture in a row
 COLOURS = 32  # of a whole row: drawn characters have few
 
 

@@ -195,7 +195,8 @@ def draw(figures: Mapping[str, Any]) -> Figure:
         )
         kept = (row["pictures"], row["healthy_pictures"])
         for ax, pictures, title in zip(pair, kept, titles, strict=True):
-            ax.imshow(opened(pictures))
+            ax.imshow(opened(pictures), interpolation="nearest")
+            ax.set_anchor("W")  # rows of fewer pictures start at the left too
             ax.set_title(title, loc="left", fontsize=9)
             ax.set_xticks([])
             ax.set_yticks([])

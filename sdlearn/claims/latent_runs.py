@@ -22,7 +22,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from sdlearn.claims.bench import Bench, sheet
-from sdlearn.claims.held_out import kid_to, seen_shares
+from sdlearn.claims.held_out import kid_to, plain_prompts, seen_shares
 from sdlearn.claims.work import Unit
 from sdlearn.data.folder import to_pixel_values
 from sdlearn.data.render import Character, characters, render
@@ -126,6 +126,8 @@ def run_space(bench: Bench, space: Space, seconds: float) -> Unit:
     sheet([real[:GROUP], images[:GROUP]], bench.work.picture(f"latent/{space.name}-{seconds:g}"))
     embeds, real_embeds = bench.judges.image_embeds(images), bench.judges.image_embeds(real)
     asked = [{name: attributes[name] for name in TOLD} for _, attributes in chosen]
+    texts = bench.judges.clip_text_embeds(plain_prompts(asked))
+    fits = (bench.judges.clip_image_embeds(images) * texts).sum(1)
     return {
         "steps": steps,
         "seconds": took,
@@ -134,6 +136,7 @@ def run_space(bench: Bench, space: Space, seconds: float) -> Unit:
         "frechet": frechet_distance(embeds, real_embeds),
         "kid": [[kid_to(part, real_embeds) for part in embeds.split(GROUP)]],
         "asked_and_seen": [seen_shares(bench.judges, images, asked)],
+        "prompt_fit": [fits.tolist()],
     }
 
 
