@@ -3,6 +3,8 @@
 #   make demo   a character mini has never seen, learnt and drawn in new situations
 #   make test   all tests
 #   make lab    JupyterLab on the notebooks
+#   make slides    the talk as two decks that need no network, in outputs/slides
+#   make present   the talk live, in a browser: Alt+R begins
 #   make lint   style and types
 #   make notebooks   the notebooks anew from notebooks/source
 #
@@ -19,11 +21,12 @@ WORKERS ?= 2
 
 VENV := .venv
 VENV_COLAB := .venv-colab
+VENV_LIVE := .venv-live
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test lab lint notebooks test-colab clean
+.PHONY: demo test lab slides present lint notebooks test-colab clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,6 +38,13 @@ test: $(VENV)/installed-test
 
 lab: $(VENV)/installed-notebooks
 	$(VENV)/bin/jupyter lab notebooks
+
+slides: $(VENV)/installed-slides
+	$(OFFLINE) $(VENV)/bin/python notebooks/slides.py
+
+# An environment of its own: RISE works in the classic notebook only.
+present: $(VENV_LIVE)/installed-live
+	$(OFFLINE) $(VENV_LIVE)/bin/jupyter nbclassic notebooks/talk.ipynb
 
 lint: $(VENV)/installed-lint
 	$(VENV)/bin/ruff format --check .
@@ -49,7 +59,7 @@ test-colab: $(VENV_COLAB)/installed-test
 	$(OFFLINE) OMP_NUM_THREADS=1 $(VENV_COLAB)/bin/python $(PYTEST)
 
 clean:
-	rm -rf $(VENV) $(VENV_COLAB) build dist
+	rm -rf $(VENV) $(VENV_COLAB) $(VENV_LIVE) build dist
 
 # Stamp files: each step is done once, and again when the lists of packages change.
 %/has-torch:
@@ -72,4 +82,8 @@ $(VENV_COLAB)/installed-%: pyproject.toml constraints-colab.txt $(VENV_COLAB)/ha
 	$(VENV_COLAB)/bin/python $(PIP_INSTALL) -c constraints-colab.txt -e ".[$*,notebooks]"
 	touch $@
 
-.PRECIOUS: %/has-torch $(VENV)/installed-% $(VENV_COLAB)/installed-%
+$(VENV_LIVE)/installed-%: pyproject.toml constraints.txt $(VENV_LIVE)/has-torch
+	$(VENV_LIVE)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[$*]"
+	touch $@
+
+.PRECIOUS: %/has-torch $(VENV)/installed-% $(VENV_COLAB)/installed-% $(VENV_LIVE)/installed-%

@@ -9,6 +9,8 @@ notebooks are made of each, the same to the byte every time:
 Between `### BEGIN SOLUTION` and `### END SOLUTION` (nbgrader's markers) stands what a learner is to
 write; a function's stub raises `NotImplementedError`, an answer's is `...`. The first cell and the
 badges are made here, from the repository's address in `pyproject.toml`.
+
+`talk.py` is no chapter but slides: it has no exercises, and so no notebook for a class.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ METADATA = {
     "language_info": {"name": "python"},
     "colab": {"provenance": [], "toc_visible": True},
 }
+LIVE_SLIDES = {"rise": {"scroll": True, "theme": "white", "transition": "none"}}
 SETUP = """\
 try: import sdlearn
 except ImportError: get_ipython().run_line_magic("pip", "install -q '{package}'")
@@ -55,12 +58,27 @@ def build(source: Path, variant: str) -> str:
     """The text of one notebook: variant "self-study", "class" or "solved"."""
     notebook = jupytext.read(source, fmt="py:percent")
     target = VARIANTS.get(variant, SOURCES) / f"{source.stem}.ipynb"
-    cells = [_badges(target), *notebook.cells[:1], _setup(), *notebook.cells[1:]]
+    badges, setup = _badges(target), _setup()
+    if not is_chapter(source):
+        badges.metadata = setup.metadata = {"slideshow": {"slide_type": "skip"}}
+    cells = [badges, *notebook.cells[:1], setup, *notebook.cells[1:]]
     if variant != "solved":
         cells = [made for cell in cells for made in _without_solution(cell, variant)]
-    book = nbformat.v4.new_notebook(cells=_named(cells), metadata=METADATA)
+    metadata = METADATA if is_chapter(source) else METADATA | LIVE_SLIDES
+    book = nbformat.v4.new_notebook(cells=_named(cells), metadata=metadata)
     book.nbformat, book.nbformat_minor = 4, 5
     return nbformat.writes(book, version=4) + "\n"
+
+
+def is_chapter(source: Path) -> bool:
+    """Whether a source is a chapter, with exercises; the talk is none."""
+    return source.stem[0].isdigit()
+
+
+def targets(source: Path) -> dict[str, Path]:
+    """The notebooks that are made of a source, by variant."""
+    variants = VARIANTS if is_chapter(source) else {"self-study": VARIANTS["self-study"]}
+    return {variant: folder / f"{source.stem}.ipynb" for variant, folder in variants.items()}
 
 
 def _badges(target: Path) -> Any:
@@ -106,8 +124,8 @@ def _named(cells: list[Any]) -> list[Any]:
     """Give each cell an id made from what is in it, and drop what jupytext leaves in metadata."""
     seen: dict[str, int] = {}
     for cell in cells:
-        tags = cell.metadata.get("tags", [])
-        cell.metadata = {"tags": tags} if tags else {}
+        kept = {key: cell.metadata.get(key) for key in ("slideshow", "tags")}
+        cell.metadata = {key: value for key, value in kept.items() if value}
         name = hashlib.sha1((cell.cell_type + cell.source).encode()).hexdigest()[:8]
         seen[name] = seen.get(name, 0) + 1
         cell["id"] = name if seen[name] == 1 else f"{name}-{seen[name]}"
@@ -120,13 +138,13 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     for source in sorted(SOURCES.glob("*.py")):
-        for variant, folder in VARIANTS.items():
-            path, text = folder / f"{source.stem}.ipynb", build(source, variant)
+        for variant, path in targets(source).items():
+            text = build(source, variant)
             if path.is_file() and path.read_text(encoding="utf-8") == text:
                 continue
             stale.append(str(path.relative_to(ROOT)))
             if not check:
-                folder.mkdir(exist_ok=True)
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     if check and stale:
         print(f"stale: {', '.join(stale)}; run python notebooks/build.py", file=sys.stderr)

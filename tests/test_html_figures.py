@@ -70,6 +70,11 @@ def test_a_row_shows_every_picture_above_its_title_and_takes_titles_as_text():
     assert re.findall("<figcaption>(.*?)</figcaption>", text) == ["before", "&lt;after&gt;"]
 
 
+def test_only_what_is_enlarged_shows_its_pixels():
+    assert "pixelated" in picture_row([plain(1)], height=9).text
+    assert "pixelated" not in picture_row([plain(1)], height=8).text
+
+
 def test_a_row_needs_pictures_and_as_many_titles():
     with pytest.raises(ValueError, match="no pictures"):
         picture_row([])

@@ -110,7 +110,8 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / "data", folder / "data")
     for name in (".gitignore", "LICENSE", "LICENSE-docs", "README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    for name in ("mini/model_index.json", "mini/unet/model.safetensors", "licenses.json", "other"):
+    names = ("mini/model_index.json", "mini/unet/model.safetensors", "licenses.json", "other")
+    for name in (*names, "results/talk/picture.png"):
         path = folder / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -127,7 +128,9 @@ def test_the_wheel_carries_the_package_mini_and_the_licences(checkout, tmp_path)
     files = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*")}
     modules = {name for name in files if name.startswith("sdlearn/") and name.endswith(".py")}
     shipped = {
-        f"sdlearn/_{name}" for name in files if name.startswith("data/mini/") and "." in name
+        f"sdlearn/_{name}"
+        for name in files
+        if name.startswith(("data/mini/", "data/results/")) and "." in name
     }
     assert modules | shipped | {"sdlearn/_data/licenses.json"} <= names
     assert "sdlearn/_data/other" not in names

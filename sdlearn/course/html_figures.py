@@ -20,11 +20,11 @@ from sdlearn.course.figures import as_array
 STYLE = """<style>
 .sdlearn-row{display:flex;flex-wrap:wrap;gap:.4em;justify-content:center;margin:.3em 0}
 .sdlearn-row figure,.sdlearn-slider{margin:0;text-align:center}
-.sdlearn-row img,.sdlearn-slider img{margin:0 auto;max-width:none;image-rendering:pixelated}
+.sdlearn-row img,.sdlearn-slider img{margin:0 auto;max-width:none}
 .sdlearn-slider img{display:none}.sdlearn-slider img.shown{display:block}
 .sdlearn-slider input{width:60%;height:1.4em;vertical-align:middle}
 .sdlearn-slider output{display:inline-block;min-width:3em;text-align:left}
-@media print{.sdlearn-slider img{display:inline-block;height:auto!important;max-width:16%}
+@media print{.sdlearn-slider img{display:inline-block!important;height:auto!important;max-width:16%}
 .sdlearn-slider label{display:none}}
 </style>"""
 # Only this slider's own pictures change. A slider that was dragged lets go of the keyboard, as the
@@ -126,10 +126,9 @@ def _image(picture: Any, name: str, height: int, kind: str = "") -> str:
     """An `img` that holds its picture, `height` pixels high on the page."""
     from PIL import Image
 
-    file = io.BytesIO()
-    Image.fromarray(as_array(picture)).save(file, format="PNG", optimize=True)
+    pixels, file = as_array(picture), io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
     data = base64.b64encode(file.getvalue()).decode()
     chosen = f' class="{kind}"' if kind else ""
-    return (
-        f'<img{chosen} style="height:{height}px" alt="{name}" src="data:image/png;base64,{data}">'
-    )
+    style = f"height:{height}px" + ";image-rendering:pixelated" * (len(pixels) < height)
+    return f'<img{chosen} style="{style}" alt="{name}" src="data:image/png;base64,{data}">'
