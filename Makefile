@@ -2,6 +2,7 @@
 #
 #   make demo   a character mini has never seen, learnt and drawn in new situations
 #   make test   all tests
+#   make test-browser   the notebooks' sliders and buttons, in a browser (needs Chromium)
 #   make lab    JupyterLab on the notebooks
 #   make slides    the talk as two decks that need no network, in outputs/slides
 #   make present   the talk live, in a browser: Alt+R begins
@@ -26,7 +27,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test lab slides present lint notebooks test-colab clean
+.PHONY: demo test test-browser lab slides present lint notebooks test-colab clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,6 +36,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(OFFLINE) OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
+
+# JupyterLab and a headless Chromium, which has to be there already (the tests say how).
+test-browser: $(VENV)/installed-browser
+	$(OFFLINE) $(VENV)/bin/python -m pytest tests/browser
 
 lab: $(VENV)/installed-notebooks
 	$(VENV)/bin/jupyter lab notebooks

@@ -40,7 +40,8 @@ def render(
     """Draw losses against their steps, and the last four previews beside them: (H, W, 3) bytes.
 
     A preview is a step and a picture, as `show_pictures` takes it. The axis runs to
-    `max_train_steps`, so that one sees how far there is to go. Raises ValueError without losses.
+    `max_train_steps`, so that one sees how far there is to go; at the beginning of a long run only
+    ten times as far as it is. Raises ValueError without losses.
     """
     if not losses:
         raise ValueError("there is no loss to show: give at least one")
@@ -50,7 +51,7 @@ def render(
     shown = list(previews)[-PREVIEWS:]
     figure = Figure(figsize=INCHES, dpi=DPI)
     figure.set_layout_engine("none")  # the one that notebooks have is slow
-    right = 0.62 if shown else 0.98
+    right = 0.62 if shown else 0.95
     _draw_losses(figure.add_axes((0.1, 0.22, right - 0.1, 0.66)), losses, max_train_steps)
     for i, (step, picture) in enumerate(shown):
         axis = figure.add_axes((right + 0.02 + 0.18 * (i % 2), 0.5 - 0.49 * (i // 2), 0.17, 0.41))
@@ -170,7 +171,10 @@ def _draw_losses(axis: Any, losses: Sequence[float], max_train_steps: int | None
     mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
     axis.plot(at, values, color="C0", alpha=0.3, linewidth=1)
     axis.plot(at[window - 1 :], mean, color="C0", linewidth=2.5, marker="o", markevery=[-1])
-    axis.set_xlim(0, max(max_train_steps or 0, len(values)) + 0.5)
+    far = min(max_train_steps or len(values), 10 * len(values))
+    axis.set_xlim(0, max(far, len(values)) + 0.5)
+    if max_train_steps:
+        axis.set_title(f"step {len(values)} of {max_train_steps}", loc="left", fontsize=11)
     axis.set_ylim(0, 1.05 * max(float(values.max()), 1e-6))
     axis.set_xlabel("optimizer step", fontsize=11)
     axis.set_ylabel(f"loss, mean of {window}", fontsize=11)
