@@ -43,7 +43,21 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status: 0 done, 2 a mistake to mend, 130 stopped."""
+    """Run one command and return the exit status: 0 done, 2 a mistake to mend, 130 stopped.
+
+    Where nobody reads on (`sdlearn --help | head -3`) it ends quietly, with 141 as other programs.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes as it ends
+        return 141
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # they warn of what is no fault of the user
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -60,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sdlearn: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError) as error:
         if debug or not _is_mendable(error):
             raise

@@ -1,5 +1,6 @@
 """The program: what it prints, what it writes, and how it refuses."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,16 @@ def test_unknown_commands_and_options_exit_with_status_2():
         with pytest.raises(SystemExit) as stopped:
             cli.main(arguments)
         assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("words", [["pretrain", "--help"], ["info"]])
+def test_output_that_nobody_reads_ends_quietly(words):
+    read, write = os.pipe()
+    os.close(read)
+    arguments = [sys.executable, "-m", "sdlearn", *words]
+    ended = subprocess.run(arguments, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_info_shows_versions_device_and_models(capsys):
