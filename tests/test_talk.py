@@ -105,7 +105,7 @@ def test_a_deck_has_its_sliders_and_notes_and_hides_what_a_room_need_not_read(ta
 
 def test_the_short_deck_leaves_out_what_is_tagged(decks):
     long, short = (decks[cut] for cut in slides.CUTS)
-    for heading in ("Why it runs at home", "A stranger stays a stranger"):
+    for heading in ("Why it runs at home", "Others stay strangers"):
         assert heading in long
         assert heading not in short
     assert "Which one, when?" in short
@@ -158,6 +158,6 @@ def test_the_talk_runs_and_its_decks_show_pictures(tmp_path, monkeypatch):
     slides.main()
     for cut in slides.CUTS:
         deck = (tmp_path / f"{cut.name}.html").read_text(encoding="utf-8")
-        assert deck.count("data:image/png;base64,") > 60
+        assert deck.count("data:image/png;base64,") > 50
         assert "Traceback" not in deck
     assert (tmp_path / "talk-5.ipynb").is_file()

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from sdlearn import load
 from sdlearn.course.html_figures import before_after_slider, picture_row, static_slider
-from sdlearn.course.results import shipped_picture
+from sdlearn.course.results import shipped_artefact, shipped_picture
 from sdlearn.course.training import learn, steps
 from sdlearn.data.characters import draw_character
 from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit
@@ -56,7 +56,7 @@ def count(*modules):
 # %% slideshow={"slide_type": "-"} tags=["hide-input"]
 somebody = [p.image for p in draw_character("lorelei", seed=0, number=3)]
 asked = "a smiling person with black hair, on a {} background"
-anybody = [draw(sd, asked.format(color)) for color in ("green", "blue", "yellow")]
+anybody = [draw(sd, asked.format(color), seed=i) for i, color in enumerate(("green", "blue", "yellow"))]
 picture_row([row(anybody), row(somebody)], ["the model's", "mine"], height=190)
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
@@ -118,7 +118,7 @@ static_slider(noisy, "timestep", [0, 25, 50, 100, 200, 300, 450, 600, 800, 999],
 # ## Drawing: noise out
 
 # %% slideshow={"slide_type": "-"}
-prompt = "a laughing person with purple hair and round glasses, on a yellow background"
+prompt = "a laughing person with purple hair, on a yellow background"
 
 # %% slideshow={"slide_type": "-"} tags=["hide-input"]
 side = sd.image_size // sd.vae_reduction
@@ -139,7 +139,7 @@ static_slider(lambda step: film[step], "step", range(len(film)), start=8)
 # Live: take a prompt from the audience, and run both cells (a second). Offline: use what is there.
 #
 # "Start with nothing but noise. Ask: which noise do you see? Take a little away, twenty times. First comes the
-# background, then the person, then the glasses. A guess, repeated, becomes a picture."
+# background, then the person, then the face. A guess, repeated, becomes a picture."
 
 # %% [markdown] slideshow={"slide_type": "slide"} tags=["ten-minutes"]
 # ## Why it runs at home
@@ -147,7 +147,7 @@ static_slider(lambda step: film[step], "step", range(len(film)), start=8)
 # %% slideshow={"slide_type": "-"} tags=["hide-input"]
 from sdlearn.models.architectures import SD15
 
-side, channels = SD15.unet["sample_size"], SD15.unet["in_channels"]
+side, channels = SD15.unet["sample_size"], sd.unet.config.in_channels  # mini's codes have as many
 pixels, latents = 3 * (8 * side) ** 2, channels * side ** 2  # its VAE makes a side 8 times smaller
 Markdown(f"A picture: **{pixels:,}** numbers\n\nIts code: **{latents:,}** numbers\n\n"
          f"The U-Net works on **{pixels / latents:.0f} times less**.")
@@ -197,7 +197,7 @@ friend = [p.image for p in draw_character("open-peeps", seed=3, number=3)]
 picture_row([row(friend), row(with_word("talk-word", "<friend>"))], ["shown to it", "the new word"], height=180)
 
 # %% [markdown] slideshow={"slide_type": "fragment"} tags=["ten-minutes"]
-# It finds what the model **could draw already**. A stranger stays a stranger:
+# It finds what it **could draw already**. Others stay strangers:
 
 # %% slideshow={"slide_type": "-"} tags=["hide-input", "ten-minutes"]
 strange = with_word("talk-word-for-a-stranger", "<stranger>")
@@ -219,7 +219,7 @@ picture_row([row(somebody), row(shipped("dreambooth-subject"))],
             ["shown to it", "“sks person”"], height=190)
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
-# A rare word, the class, five pictures. (I asked for **sunglasses** in the middle.)
+# A rare word, and its class. In the middle I asked for **sunglasses**.
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # **35 seconds; 25 in the short talk.**
@@ -239,8 +239,9 @@ hero = draw_character(STYLE, SEED, **WISHES)
 picture_row([p.image for p in hero], height=150)
 
 # %% slideshow={"slide_type": "-"}
-method = DreamBooth(sd, with_prior_preservation=False, train_text_encoder=True,
-                    instance_prompt="a {expression} sks person, on a {background} background")
+caption = "a {expression} sks person, on a {background} background"
+method = DreamBooth(sd, instance_prompt=caption, with_prior_preservation=False,
+                    train_text_encoder=True)
 done, seconds = train(method, hero, seconds=17)
 
 # %% [markdown] slideshow={"slide_type": "notes"}
@@ -334,16 +335,17 @@ static_slider(lambda eta: shipped_picture(f"talk/imagic-eta-{eta:g}"), "eta", et
 
 # %% slideshow={"slide_type": "-"} tags=["hide-input"]
 width = sd.text_encoder.get_input_embeddings().embedding_dim
-length = sd.text_encoder.config.max_position_embeddings
+taught = sd.with_artefact(shipped_artefact("talk-word"))
+word = (len(taught.tokenizer) - len(sd.tokenizer)) * width
 whole, both = count(sd.unet) / 1e6, count(sd.unet, sd.text_encoder) / 1e6
 Markdown(f"""
-| | needs | trains | good for |
+| | pictures | trains | good for |
 |---|---|---|---|
-| **General** | many pictures | {whole:.1f} M | a style: accurate, costly |
-| **Textual Inversion** | 3 to 5 | {width:,} | the nearly known |
-| **DreamBooth** | 3 to 5, and a class | {both:.1f} M | somebody new |
+| **General** | thousands | {whole:.1f} M | a style; accurate, costly |
+| **Textual Inversion** | 3 to 5 | {word} | what it nearly knows |
+| **DreamBooth** | 3 to 5 | {both:.1f} M | somebody new |
 | **LoRA** | 3 to 5 | {small / 1e6:.1f} M | the same, to share |
-| **Imagic** | 1 | {length * width:,}; {whole:.1f} M | one edit |
+| **Imagic** | 1 | {whole:.1f} M | one edit |
 """)
 
 # %% [markdown] slideshow={"slide_type": "notes"}
@@ -379,7 +381,8 @@ Markdown("Behind this talk: " + ", ".join(f"**{name}**" for name in artists))
 
 # %% slideshow={"slide_type": "-"} tags=["hide-input"]
 panels = 12
-chances = [f"right {p:.0%} of the time: all {panels} right **{p ** panels:.0%}**" for p in (0.5, 0.9, 0.99)]
+chances = [f"right {p:.0%} of the time: all {panels} right **{100 * p ** panels:.2g} %**"
+           for p in (0.5, 0.9, 0.99)]
 Markdown(f"A comic page has {panels} panels.\n\n" + "\n\n".join(chances))
 
 # %% [markdown] slideshow={"slide_type": "notes"}
