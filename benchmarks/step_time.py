@@ -1,6 +1,6 @@
 """Time a training step of each method against the bare step of the models that it runs.
 
-    OMP_NUM_THREADS=1 python benchmarks/step_time.py
+    OMP_NUM_THREADS=1 python benchmarks/step_time.py [--methods NAME ...]
 
 A bare step is forward, backward and optimizer on tensors that lie ready: the floor, 1.0. What comes
 on top is the loop's: drawing the batch, noise and timesteps, cached latents and captions, clipping,
@@ -9,6 +9,8 @@ quickest counts, on a CPU in processor time of this process, so that what else r
 
 Two floors are shown: that of the U-Net alone, and that of all models that a step must run, which
 where a text encoder trains is U-Net and text encoder.
+
+On a CPU each method's row goes into results/step_time.json as it is done; `table.py` shows them.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from environment import environment, keep
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -112,6 +115,9 @@ def rows(options: argparse.Namespace) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for name in tqdm(options.methods, unit="method"):
         ours, unet, models = measure(sd, name, options)
+        if sd.device.type == "cpu":
+            times = {"ours": ours, "unet": unet, "models": models, "batch": options.batch_size}
+            keep("step_time", name, {**times, "environment": environment(torch.get_num_threads())})
         yield f"| {name} | {1000 * ours:.0f} | {ours / unet:.2f} | {ours / models:.2f} |"
 
 
