@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sdlearn.claims.bench import Bench, sheet
+from sdlearn.claims.caption_dropout_runs import GUIDANCE, run_dropout
 from sdlearn.claims.failure_pictures import from_sheet
 from sdlearn.claims.held_out import held_out_attributes, seen_shares
 from sdlearn.claims.overflow import SAMPLER, measure_overflow
@@ -117,8 +118,6 @@ def no_dropout(bench: Bench) -> Pair:
 
 
 def _guided(bench: Bench, dropout: float) -> Case:
-    from sdlearn.claims.caption_dropout_runs import GUIDANCE, run_dropout
-
     key = f"caption-dropout/{dropout:g}"
     unit = bench.work.unit(key, lambda: run_dropout(bench, dropout))
     images = from_sheet(bench.work.picture(key), GUIDANCE.index(STRONG), SHOWN)

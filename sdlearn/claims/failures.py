@@ -89,7 +89,7 @@ FAILURES: Sequence[Failure] = (
         metric="asked and seen (share)",
         higher=False,
         healthy="the usual steps",
-        mend="20 steps of DPM-Solver++, or 50 of DDIM.",
+        mend="About 20 steps; on a large model DDIM takes 50 or more.",
         make=cases.few_sampler_steps,
     ),
     Failure(
