@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
 from sdlearn.finetune.batches import draw_batch
 from sdlearn.finetune.checkpoint import checkpoints
+from sdlearn.finetune.modes import Modes
 from sdlearn.finetune.state import choose_learning_rate
 
 
@@ -182,3 +183,20 @@ def test_other_sizes_than_the_models_own_train(loaded_tiny, pictures):
     method = TextualInversion(loaded_tiny)
     run(fit(method, pictures, FitConfig(max_train_steps=1, resolution=48)))
     assert method.moments.latent_shape == (4, 12, 12)
+
+
+class OwnTrain(torch.nn.Linear):
+    """A module that has to know of its mode, as DDP has."""
+
+    def train(self, mode=True):
+        self.told = mode
+        return super().train(mode)
+
+
+def test_modes_are_switched_in_every_module_and_by_its_own_train_where_it_has_one(tiny):
+    own = torch.nn.Sequential(OwnTrain(1, 1), torch.nn.Dropout())
+    modes = Modes([tiny.unet, own])
+    for training in (True, False, True):
+        modes.switch(training=training)
+        assert {module.training for module in [*tiny.unet.modules(), *own.modules()]} == {training}
+        assert own[0].told == training

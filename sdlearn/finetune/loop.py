@@ -137,8 +137,7 @@ def _update(
     """Do one optimizer step."""
     started = time.perf_counter()
     accelerator = state.accelerator
-    for model in state.models.values():
-        model.train()
+    state.modes.switch(training=True)
     own_loss, indices = _backward(method, batches, config, state)
     loss = own_loss
     if accelerator.num_processes > 1:
@@ -146,8 +145,7 @@ def _update(
     watch.check(state.step + 1, Losses(own_loss, loss), indices)
     learning_rate = state.lr_scheduler.get_last_lr()[0]
     _step_optimizer(state, config)
-    for model in state.models.values():
-        model.eval()
+    state.modes.switch(training=False)
     samples = config.train_batch_size * config.gradient_accumulation_steps
     return TrainStep(
         step=state.step,

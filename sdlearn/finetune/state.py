@@ -16,6 +16,7 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
 from sdlearn.finetune.accelerating import forward_kept, recomputed
+from sdlearn.finetune.modes import Modes
 from sdlearn.finetune.optimizer import make_optimizer
 from sdlearn.finetune.sharding import (
     ShardedCopy,
@@ -53,6 +54,9 @@ class TrainingState:
     shards: ShardedCopy | None = None  # under FSDP and DeepSpeed
     step: int = 0  # optimizer steps done
     undo: ExitStack = field(default_factory=ExitStack)  # what the run changed and gives back
+
+    def __post_init__(self) -> None:
+        self.modes = Modes(self.models.values())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return all tensors of the state by name; of shards, all processes must ask for them."""
