@@ -8,8 +8,8 @@ prompt before; the edit is 0 at eta 0, and 1 in that same picture of the prompt.
 
 What would explain another crossing than the paper's: theirs is read off a figure with CLIP and
 LPIPS on axes of their own, so its place depends on how those were laid; mini trains at far higher
-rates for fewer steps, how far stage A goes from the prompt moves the whole curve, and where stage B goes
-too far, the picture is drawn even at eta 1.
+rates for fewer steps, how far stage A goes from the prompt moves the whole curve, and where stage B
+goes too far, the picture is drawn even at eta 1.
 
 The comparison of all methods has no row of Imagic, which learns no subject: its cost, and what it
 reaches at the eta that `choose_eta` chooses, are in this claim's figures instead.
