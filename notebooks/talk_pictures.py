@@ -71,9 +71,10 @@ def words(sd: StableDiffusion) -> None:
             sd,
             placeholder_token=token,
             initializer_token="person",
+            num_vectors=4,
             templates=(TEMPLATE.replace("sks person", "{}"),),
         )
-        run(fit(method, draw_character(style, seed), _config(name, 120)))
+        run(fit(method, draw_character(style, seed), _config(name, 240)))
         method.save(ARTEFACTS / name)
 
 
