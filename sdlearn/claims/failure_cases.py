@@ -52,7 +52,7 @@ def learnt(bench: Bench, wrong: Recipe, metric: str, healthy: Recipe = DREAMBOOT
 
 def over_trained(bench: Bench) -> Pair:
     """DreamBooth for five times the steps."""
-    return learnt(bench, LONG, "asked_and_seen")
+    return learnt(bench, LONG, "diversity")
 
 
 def under_trained(bench: Bench) -> Pair:
