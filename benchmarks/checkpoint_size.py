@@ -25,7 +25,7 @@ from sdlearn.models.architectures import SD15
 from sdlearn.models.clip_tokenizer import clip_tokenizer
 
 NARROW: dict[str, Any] = {"block_out_channels": (32, 32, 32, 32)}
-SIZE = 64  # pixels
+SIZE = 128  # pixels
 
 
 def narrow_sd15() -> StableDiffusion:
