@@ -5,6 +5,7 @@ here, named after what it checks.
 """
 
 from sdlearn.course.checks.answers import Check, Right, WrongAnswer
+from sdlearn.course.checks.choosing import choose, paired_interval, shelf, unbeaten
 from sdlearn.course.checks.clip import contrastive_loss, recall, room, similarities
 from sdlearn.course.checks.diffusion import add_noise, ddim_step, half_gone, predict_original
 from sdlearn.course.checks.dreambooth import (
@@ -34,6 +35,7 @@ CHAPTERS: dict[str, tuple[Check, ...]] = {  # for grading: what each chapter ask
     "08": (prior_preservation_loss, count_trained, instance_prompt),
     "09": (interpolate_embeddings, kept_share, largest_edit),
     "10": (low_rank_update, first_to_move, rank_for),
+    "11": (unbeaten, shelf, paired_interval, choose),
     "12": (may_use, nearest, read_settings),
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "WrongAnswer",
     "add_noise",
     "attention_pairs",
+    "choose",
     "contrastive_loss",
     "count_new",
     "count_trained",
@@ -66,6 +69,7 @@ __all__ = [
     "nearest",
     "nearest_rows",
     "order",
+    "paired_interval",
     "predict_original",
     "prior_preservation_loss",
     "psnr",
@@ -75,10 +79,12 @@ __all__ = [
     "repeatable",
     "room",
     "scaling_factor",
+    "shelf",
     "similarities",
     "slerp",
     "to_picture",
     "training_bytes",
     "training_cost",
+    "unbeaten",
     "unet_runs",
 ]
