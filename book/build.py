@@ -59,7 +59,15 @@ def page(results: Mapping[str, dict[str, Any]], why: Mapping[str, str]) -> str:
     )
     judges = _said_of_judges(next(iter(results.values()))["judges"])
     head = INTRO.format(level="95 %", judges=judges, overview=overview)
-    return "\n".join([head, *(_section(kept, why.get(name, "")) for name, kept in results.items())])
+    sections = [_section(kept, why.get(name, "")) for name, kept in results.items()]
+    return "\n".join([head, *sections, *_missing(results)])
+
+
+def _missing(results: Mapping[str, Any]) -> list[str]:
+    """What has not been run at full size yet, said plainly."""
+    names = [name for name in PLACES if name not in results]
+    lines = [f"- {find(name).statement} `sdlearn claims {name} --size full`" for name in names]
+    return ["## Not yet measured at full size\n", *lines, ""] if names else []
 
 
 def _section(kept: Mapping[str, Any], why: str) -> str:
