@@ -24,6 +24,7 @@ gain; and where all that was asked is seen, there is nothing left.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.claims.bench import Bench, sheet
@@ -63,7 +64,7 @@ MEASURES = {  # name -> what the figure calls it
 
 def run(bench: Bench) -> Finding:
     """Every scale on the same prompts and seeds."""
-    units = [bench.work.unit(f"guidance/{s}", lambda s=s: _measured(bench, s)) for s in SCALES]
+    units = [bench.work.unit(f"guidance/{s}", partial(_measured, bench, s)) for s in SCALES]
     return conclude(dict(zip(SCALES, units, strict=True)))
 
 

@@ -22,6 +22,7 @@ more orders it becomes DDIM.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.claims.bench import Bench
@@ -57,8 +58,7 @@ def run(bench: Bench) -> Finding:
     other = converged(bench, "ddim", max(1, number // 3))  # that both end at the same picture
     units = {
         (name, steps): bench.work.unit(
-            f"sampler-steps/{name}-{steps}",
-            lambda name=name, steps=steps: run_sampler(bench, name, steps, exact),
+            f"sampler-steps/{name}-{steps}", partial(run_sampler, bench, name, steps, exact)
         )
         for name in SAMPLERS
         for steps in STEPS
@@ -147,7 +147,8 @@ def draw(figures: Mapping[str, Any]) -> Figure:
         ax.minorticks_off()
         for band in ax.collections:
             band.set_alpha(0.06)  # there are many
-        ax.get_legend().remove()
+        if legend := ax.get_legend():
+            legend.remove()
     parts[0].set_yscale("log")
     parts[-1].legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return figure
