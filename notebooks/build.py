@@ -1,5 +1,7 @@
 """Builds the notebooks from their sources: `python notebooks/build.py`, or `--check` for CI.
 
+`--nbgrader FOLDER` writes the chapters as a course of nbgrader's instead, and no notebook here.
+
 A source, `notebooks/source/NN_name.py`, is a chapter in percent format, with its solutions. Two
 notebooks are made of each, the same to the byte every time:
 
@@ -135,7 +137,17 @@ def _named(cells: list[Any]) -> list[Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only compare, and name what is stale")
-    check = parser.parse_args().check
+    parser.add_argument("--nbgrader", type=Path, metavar="FOLDER", help="write nbgrader's course")
+    arguments = parser.parse_args()
+    check = arguments.check
+    if arguments.nbgrader:
+        from nbgrader_course import write_course
+
+        chapters = {
+            s.stem: build(s, "solved") for s in sorted(SOURCES.glob("*.py")) if is_chapter(s)
+        }
+        print(f"{len(write_course(arguments.nbgrader, chapters))} files written")
+        return 0
     stale = []
     for source in sorted(SOURCES.glob("*.py")):
         for variant, path in targets(source).items():
