@@ -41,7 +41,7 @@ COSTS = ("parameters", "artefact_bytes", "peak_megabytes")
 
 def compare(bench: Bench) -> Finding:
     """Train and measure every method on every subject."""
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     seconds = step_seconds(bench, RECIPES)
     for recipe in RECIPES:
         units = [bench.learnt(subject, recipe) for subject in bench.subjects()]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
@@ -51,7 +51,8 @@ class Edit:
 
     def picture(self) -> Picture:
         """The picture to edit."""
-        return draw_character(self.style, self.seed, 1, **{self.attribute: self.before})[0]
+        before: dict[str, Any] = {self.attribute: self.before}
+        return draw_character(self.style, self.seed, 1, **before)[0]
 
 
 def _edit(style: str, seed: int, attribute: str, before: str, after: str) -> Edit:
