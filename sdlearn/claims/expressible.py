@@ -28,7 +28,8 @@ def run(bench: Bench) -> Finding:
         for recipe, row in units.items():
             rows[f"{LABELS[recipe.name]}, {side}"] = as_json(over_subjects(row, "fidelity"))
         gaps[within] = difference(units[DREAMBOOTH], units[TEXTUAL_INVERSION], "fidelity")
-    figures: dict[str, Any] = {"rows": rows, "gaps": {SIDES[w]: as_json(gap) for w, gap in gaps.items()}}
+    by_side = {SIDES[within]: as_json(gap) for within, gap in gaps.items()}
+    figures: dict[str, Any] = {"rows": rows, "gaps": by_side}
     said = " and ".join(f"{words(gap)} {SIDES[within]}" for within, gap in gaps.items())
     says = f"DreamBooth is more faithful than Textual Inversion by {said}."
     if len(gaps) < 2:
