@@ -14,6 +14,7 @@ from typing import Any
 
 from sdlearn.course.training import QUICK
 
+KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
 CELLS = "window.jupyterapp.shell.currentWidget.context.model.toJSON().cells"
 SETTINGS = {
     "notebook-extension/tracker": '{"windowingMode": "none"}',  # cells out of sight are there too
@@ -83,8 +84,7 @@ class Notebook:
         self.page, self.lab, self.name = page, lab, name
         page.goto(lab.address(f"lab/tree/{name}") + "&reset")
         page.wait_for_function(
-            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-            "?.connectionStatus === 'connected'",
+            f"() => {KERNEL}?.connectionStatus === 'connected'",
             timeout=90_000,
         )
         page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
@@ -92,13 +92,17 @@ class Notebook:
     def start(self) -> None:
         """Run all cells, without waiting."""
         self.page.evaluate(
-            "() => { window.ran = false; window.jupyterapp.commands"
-            ".execute('notebook:run-all-cells').then(() => { window.ran = true; }); }"
+            "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
         )
 
     def wait(self, seconds: float = 400) -> None:
-        """Wait until all cells have run."""
-        self.page.wait_for_function("() => window.ran", timeout=seconds * 1000)
+        """Wait until all cells have run; the command itself ends at the first that raises."""
+        self.page.wait_for_function(
+            f"() => {KERNEL}.status === 'idle' && {CELLS}.every("
+            "cell => cell.cell_type !== 'code' || cell.execution_count !== null)",
+            polling=500,
+            timeout=seconds * 1000,
+        )
 
     def outputs(self) -> list[dict[str, Any]]:
         """All outputs of all cells, as the notebook's file would have them."""

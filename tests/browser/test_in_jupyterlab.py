@@ -5,6 +5,7 @@ import json
 import nbformat
 from lab import Notebook
 
+STUBS = {"NotImplementedError"}
 PIXELS = """img => { const canvas = document.createElement("canvas");
     canvas.width = img.naturalWidth; canvas.height = img.naturalHeight;
     canvas.getContext("2d").drawImage(img, 0, 0); return canvas.toDataURL(); }"""
@@ -45,6 +46,60 @@ def training_notebook(page, lab):
     book = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
     nbformat.write(book, lab.folder / "training.ipynb")
     return Notebook(page, lab, "training.ipynb")
+
+
+def test_chapter_5_runs_and_shows_its_pictures(page, lab, tmp_path):
+    notebook = Notebook(page, lab, "05_stable_diffusion.ipynb")
+    notebook.start()
+    notebook.wait()
+    assert notebook.errors() == STUBS
+    assert "largest difference between the two: 0.0" in notebook.printed()
+    pictures = page.locator(".jp-OutputArea-output img")
+    assert pictures.count() == sum("image/png" in o.get("data", {}) for o in notebook.outputs())
+    assert pictures.count() >= 4
+    pictures.nth(3).scroll_into_view_if_needed()
+    notebook.photograph(tmp_path, "attention")
+
+
+def test_moving_chapter_9_s_slider_changes_its_picture(page, lab, tmp_path):
+    notebook = Notebook(page, lab, "09_imagic.ipynb")
+    notebook.start()
+    notebook.wait()
+    assert notebook.errors() == STUBS
+    image = page.locator("img.widget-image, .widget-image img").first
+    image.scroll_into_view_if_needed()
+    first = image.evaluate(PIXELS)
+    notebook.photograph(tmp_path, "before")
+    handle = page.locator(".noUi-handle").first
+    handle.focus()
+    seen = [first]
+    for _ in range(2):
+        handle.press("ArrowRight")
+        seen.append(other_pixels(page, image, seen[-1]))
+    notebook.photograph(tmp_path, "after")
+    assert len(set(seen)) == 3
+    assert page.locator(".widget-readout").first.inner_text() == "1.0"
+    handle.press("ArrowLeft")
+    assert other_pixels(page, image, seen[2]) == seen[1]
+
+
+def test_the_character_maker_makes_the_character_that_was_chosen(page, lab, tmp_path):
+    notebook = Notebook(page, lab, "00_start_here.ipynb")
+    notebook.start()
+    notebook.wait()
+    assert notebook.errors() == STUBS
+    image = page.locator("img.widget-image, .widget-image img").first
+    image.scroll_into_view_if_needed()
+    before = image.evaluate(PIXELS)
+    page.locator(".widget-dropdown select").first.select_option("adventurer")
+    other_pixels(page, image, before)
+    page.locator(".jupyter-button", has_text="keep this one").click()
+    page.get_by_text("pictures are in the folder my-character").wait_for(timeout=60_000)
+    notebook.photograph(tmp_path, "maker")
+    folder = lab.folder / "my-character"
+    lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["attributes"]["style"] for line in lines} == {"adventurer"}
+    assert len(list(folder.glob("*.png"))) == len(lines)
 
 
 def test_the_stop_button_ends_training_and_what_was_learnt_is_kept(page, lab, tmp_path):
