@@ -13,7 +13,7 @@ from sdlearn.claims.size import FULL
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
-import build as book  # noqa: E402
+import claims_page as book  # noqa: E402
 
 RESULTS = ROOT / "data/results/claims"
 

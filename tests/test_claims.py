@@ -53,7 +53,7 @@ def test_a_size_that_nothing_can_be_measured_with_names_its_field(field):
 def test_recipes_that_differ_have_names_that_differ():
     recipes = [BEFORE, FULL, TEXTUAL_INVERSION, DREAMBOOTH, DREAMBOOTH_PRIOR, LORA]
     recipes += [Recipe(method="dreambooth", noun=""), Recipe(method="dreambooth", noun="dog")]
-    recipes += [Recipe(method="textual-inversion", num_vectors=4), Recipe(method="lora", rank=2)]
+    recipes += [Recipe(method="textual-inversion", num_vectors=2), Recipe(method="lora", rank=2)]
     recipes += [Recipe(method="lora", pictures=2), Recipe(method="lora", times=3.0)]
     assert len({recipe.name for recipe in recipes}) == len(recipes)
 

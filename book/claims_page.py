@@ -1,4 +1,4 @@
-"""Build the page of the claims from the results that ship: `python book/build.py`.
+"""Build the page of the claims from the results that ship: `python book/claims_page.py`.
 
 It reads data/results/claims/NAME.json and book/why.md, and writes book/claims.md and the figures.
 With `--from FOLDER` the results of `sdlearn claims all --size full --output FOLDER` are taken over
@@ -23,7 +23,7 @@ BOOK = Path(__file__).resolve().parent
 RESULTS = BOOK.parent / "data/results/claims"
 PAGE, WHY, IMAGES = BOOK / "claims.md", BOOK / "why.md", BOOK / "images/claims"
 NOT_CLAIMS = ("comparison", "failures")  # they have no yes or no
-INTRO = """<!-- Built by `python book/build.py` from data/results/claims and book/why.md. -->
+INTRO = """<!-- Built by `python book/claims_page.py` from data/results/claims and book/why.md. -->
 
 # The claims, measured on mini
 
