@@ -150,7 +150,10 @@ def difference(
     Both have the same subjects in the same order, drawn from the same prompts and seeds, so what
     is common to a pair does not widen the interval.
     """
+    return paired_mean([unit[name] for unit in first], [unit[name] for unit in second])
+
+
+def paired_mean(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Interval:
+    """How much higher the values of `first` are, group by group and value by value."""
     pairs = zip(first, second, strict=True)
-    return bootstrap_mean(
-        [[a - b for a, b in zip(one[name], other[name], strict=True)] for one, other in pairs]
-    )
+    return bootstrap_mean([[a - b for a, b in zip(*pair, strict=True)] for pair in pairs])

@@ -12,7 +12,8 @@ from PIL import Image
 
 from sdlearn.claims.bench import Bench, sheet
 from sdlearn.claims.denoising import losses_of
-from sdlearn.claims.drawing_style_runs import LARGER, kids
+from sdlearn.claims.drawing_style_runs import kids
+from sdlearn.claims.held_out import LARGER
 from sdlearn.claims.labelled import (
     IMAGE_SIZE,
     NONE,
@@ -26,6 +27,7 @@ from sdlearn.claims.work import Unit
 from sdlearn.data.folder import Picture
 from sdlearn.data.render import characters, render
 from sdlearn.evaluate.diversity import diversity
+from sdlearn.evaluate.metrics import seen_shares
 from sdlearn.finetune import FitConfig
 
 DROPOUTS = (0.0, 0.1, 0.5)  # share of pictures of which nothing is told
@@ -93,10 +95,7 @@ def _measure(
     embeds = bench.judges.image_embeds(images)
     asked = [attributes_of(label) for label in labels]
     return {
-        "seen": [
-            sum(read[name] == value for name, value in wanted.items()) / len(wanted)
-            for read, wanted in zip(bench.judges.read(images), asked, strict=True)
-        ],
+        "seen": seen_shares(bench.judges, images, asked),
         "kid": kids(embeds, real),
         "diversity": [diversity(embeds[i :: len(LABELS)]) for i in range(len(LABELS))],
     }

@@ -82,8 +82,16 @@ def compared(interval: Interval | Mapping[str, float], digits: int = 2) -> str:
     i = interval if isinstance(interval, Mapping) else asdict(interval)
     if i["value"] >= 0:
         return f"{words(i, digits=digits)} higher"
-    turned = {"value": -i["value"], "low": -i["high"], "high": -i["low"]}
-    return f"{words(turned, digits=digits)} lower"
+    return f"{words(turned(i), digits=digits)} lower"
+
+
+def turned(interval: Mapping[str, float]) -> dict[str, float]:
+    """The interval of a difference the other way round."""
+    return {
+        "value": -interval["value"],
+        "low": -interval["high"],
+        "high": -interval["low"],
+    }
 
 
 def above(interval: Interval, bound: float = 0.0) -> bool | None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from sdlearn.claims.bench import Bench, sheet
 from sdlearn.claims.denoising import picture_losses
+from sdlearn.claims.held_out import LARGER, kid_to
 from sdlearn.claims.learning import Cost, train
 from sdlearn.claims.measuring import draw
 from sdlearn.claims.work import Unit
 from sdlearn.data.characters import draw_character, style_choices
-from sdlearn.evaluate.distributions import kid
 from sdlearn.evaluate.memorisation import nearest_distance
+from sdlearn.evaluate.metrics import seen_shares
 from sdlearn.evaluate.near_copies import near_copies
 from sdlearn.finetune import FitConfig, FullFineTuning
 from sdlearn.finetune import LoRA as LoRAMethod
@@ -34,7 +35,6 @@ HELD_OUT = 48  # people that no model trains on
 GROUP = 8  # drawn pictures a KID, so that there are several, and an interval
 FIRST_HELD_OUT = 1_000_000  # seed: no training picture has one as high
 COLOURS = ("hair_color", "background")
-LARGER = 1000  # times that KID and losses are, in all figures: as they are they start with 0.00
 
 
 def portraits(first_seed: int, number: int, image_size: int) -> list[Picture]:
@@ -99,7 +99,7 @@ def kids(embeds: torch.Tensor, real: torch.Tensor) -> list[float]:
 
     It is unbiased for any number of pictures, so the mean over groups is that of all of them.
     """
-    return [LARGER * kid(part, real)[0] for part in embeds.split(GROUP)]
+    return [kid_to(part, real) for part in embeds.split(GROUP)]
 
 
 def copies(embeds: torch.Tensor, real: torch.Tensor, own: torch.Tensor) -> list[float]:
@@ -116,10 +116,8 @@ def colours_seen(
     bench: Bench, images: Sequence[Image.Image], asked: Sequence[Picture]
 ) -> list[float]:
     """Of each picture's colours, the share that the reader sees as they were asked."""
-    return [
-        sum(read[name] == picture.attributes[name] for name in COLOURS) / len(COLOURS)
-        for read, picture in zip(bench.judges.read(images), asked, strict=True)
-    ]
+    colours = [{name: picture.attributes[name] for name in COLOURS} for picture in asked]
+    return seen_shares(bench.judges, images, colours)
 
 
 def real_colours(bench: Bench, held_out: int) -> Unit:

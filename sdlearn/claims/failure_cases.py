@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from sdlearn.claims.bench import Bench, sheet
 from sdlearn.claims.caption_dropout_runs import GUIDANCE, run_dropout
 from sdlearn.claims.failure_pictures import from_sheet
-from sdlearn.claims.held_out import held_out_attributes, seen_shares
+from sdlearn.claims.held_out import held_out_attributes
 from sdlearn.claims.overflow import SAMPLER, measure_overflow
 from sdlearn.claims.recipe import DREAMBOOTH, DREAMBOOTH_PRIOR, TEXTUAL_INVERSION, Recipe
 from sdlearn.claims.sampler_runs import decoded, draw_latents
 from sdlearn.claims.subjects import SUBJECTS, Subject
 from sdlearn.claims.work import Unit
+from sdlearn.evaluate.metrics import seen_shares
 
 if TYPE_CHECKING:
     import torch

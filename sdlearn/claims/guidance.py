@@ -28,7 +28,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.claims.bench import Bench, sheet
-from sdlearn.claims.claim import Claim, Finding, above, all_of, as_json, compared
+from sdlearn.claims.claim import Claim, Finding, above, all_of, as_json, compared, turned
 from sdlearn.claims.figures import axes, curves
 from sdlearn.claims.held_out import (
     held_out_attributes,
@@ -37,11 +37,11 @@ from sdlearn.claims.held_out import (
     paired,
     plain_prompts,
     real_embeds,
-    seen_shares,
 )
 from sdlearn.claims.work import Unit
 from sdlearn.evaluate.diversity import diversity, vendi_score
 from sdlearn.evaluate.drawing import draw_prompts
+from sdlearn.evaluate.metrics import seen_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,8 +133,7 @@ def _says(figures: Mapping[str, Any]) -> str:
     def path(name: str, digits: int = 2) -> str:
         return " to ".join(f"{at(name, scale):.{digits}f}" for scale in (NONE, USUAL, STRONG))
 
-    lost = {k: -v for k, v in figures["diversity_lost"].items()}
-    lost = {"value": lost["value"], "low": lost["high"], "high": lost["low"]}
+    lost = turned(figures["diversity_lost"])
     best = min(scales, key=lambda scale: at("kid", scale))
     return (
         f"At scales {NONE}, {USUAL} and {STRONG} the share of what was asked and is seen goes from "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sdlearn.claims.bench import paired_mean
 from sdlearn.data.captions import caption
 from sdlearn.evaluate.bootstrap import Interval, bootstrap_mean
 from sdlearn.evaluate.distributions import kid
@@ -13,13 +14,11 @@ from sdlearn.evaluate.world import World
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
     from sdlearn.claims.bench import Bench
-    from sdlearn.evaluate import Judges
 
 REAL = 256  # real held-out pictures that drawn ones are compared with
-LARGER = 1000  # times that KID is, in all figures: as it is it starts with 0.00
+LARGER = 1000  # times that KID and losses are, in all figures: as they are they start with 0.00
 
 
 def held_out_attributes(
@@ -42,16 +41,6 @@ def real_embeds(bench: Bench) -> torch.Tensor:
     return bench.judges.image_embeds(list(world.draw(chosen, workers=1, desc="real pictures")))
 
 
-def seen_shares(
-    judges: Judges, images: Sequence[Image.Image], asked: Sequence[Mapping[str, str]]
-) -> list[float]:
-    """Of what was asked of each picture, the share that the reader sees."""
-    return [
-        sum(read[name] == value for name, value in wishes.items()) / len(wishes)
-        for read, wishes in zip(judges.read(images), asked, strict=True)
-    ]
-
-
 def kid_to(embeds: torch.Tensor, real: torch.Tensor) -> float:
     """KID of drawn pictures (N, D) to real ones (M, D), times `LARGER`. Lower is better."""
     return LARGER * kid(embeds, real)[0]
@@ -64,5 +53,4 @@ def interval(unit: Mapping[str, Any], name: str) -> Interval:
 
 def paired(first: Mapping[str, Any], second: Mapping[str, Any], name: str) -> Interval:
     """How much higher a figure is in `first`, picture by picture of the same prompt and seed."""
-    pairs = zip(first[name], second[name], strict=True)
-    return bootstrap_mean([[a - b for a, b in zip(*pair, strict=True)] for pair in pairs])
+    return paired_mean(first[name], second[name])

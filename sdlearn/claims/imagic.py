@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.claims.bench import Bench, difference
-from sdlearn.claims.claim import Claim, Finding, above, all_of, as_json, words
+from sdlearn.claims.claim import Claim, Finding, above, all_of, as_json, turned, words
 from sdlearn.claims.figures import COLORS, axes, curves
 from sdlearn.claims.imagic_edits import (
     ALL,
@@ -104,7 +104,7 @@ def crossing_of(etas: Sequence[float], kept: Sequence[float], edited: Sequence[f
 
 def inside(interval: Interval, low: float, high: float) -> bool | None:
     """Whether a figure lies between two bounds: yes, no, or open."""
-    return all_of([above(interval, low), above(_mirrored(interval), -high)])
+    return all_of([above(interval, low), above(Interval(**turned(as_json(interval))), -high)])
 
 
 def draw(figures: Mapping[str, Any]) -> Figure:
@@ -180,10 +180,6 @@ def _says(figures: Mapping[str, Any]) -> str:
 def _share(value: float, none: float, all_of_it: float) -> float:
     """How far a value has gone from none of it to all of it; 0 where there is no way to go."""
     return (value - none) / (all_of_it - none) if all_of_it > none else 0.0
-
-
-def _mirrored(interval: Interval) -> Interval:
-    return Interval(value=-interval.value, low=-interval.high, high=-interval.low)
 
 
 IMAGIC = Claim(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
 from sdlearn.claims.bench import Bench, sheet
-from sdlearn.claims.learning import Cost, peak_memory
+from sdlearn.claims.learning import Cost, drive
 from sdlearn.claims.work import Unit
 from sdlearn.data.captions import caption
 from sdlearn.data.characters import draw_character
@@ -123,23 +118,11 @@ def _without_a(bench: Bench, edit: Edit, key: str) -> Unit:
 
 def _train(bench: Bench, imagic: Imagic, picture: Picture) -> tuple[ImagicResult, Cost]:
     """Train the stages that are asked for, with a progress bar, and measure what that takes."""
-    with peak_memory() as peak:
-        start = time.perf_counter()
-        steps = sum(imagic.steps.values())
-        for step in tqdm(imagic.fit([picture]), "imagic", steps, unit="step", leave=False):
-            step.loss.item()  # waits for a GPU, so that its time counts
-        seconds = time.perf_counter() - start
-    with tempfile.TemporaryDirectory() as folder:
-        saved = imagic.save(Path(folder) / "artefact")
-        size = sum(file.stat().st_size for file in saved.rglob("*.safetensors"))
+    steps = sum(imagic.steps.values())
+    cost = drive(imagic.fit([picture]), steps, imagic, desc="imagic")
     numbers = imagic.e_opt.encoder_hidden_states.numel() if imagic.steps["embedding"] else 0
     numbers += sum(p.numel() for p in imagic.sd.unet.parameters())
-    return imagic.result, Cost(
-        parameters=numbers,
-        artefact_bytes=size,
-        seconds=seconds,
-        peak_megabytes=peak[0] / 2**20,
-    )
+    return imagic.result, replace(cost, parameters=numbers)
 
 
 def _draw(bench: Bench, result: ImagicResult, etas: Sequence[float]) -> list[list[Image.Image]]:

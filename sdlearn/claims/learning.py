@@ -6,9 +6,9 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdlearn.claims.size import Size
     from sdlearn.claims.subjects import Subject
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune import Method
+    from sdlearn.finetune import Imagic, Method, TrainStep
     from sdlearn.models import StableDiffusion
 
 SAMPLE_EVERY = 0.05  # seconds between looks at the process's memory
@@ -62,23 +62,21 @@ def learn(
 
 def train(method: Method, pictures: Sequence[Picture], config: FitConfig, *, desc: str) -> Cost:
     """Train a method with a progress bar, and measure what that takes."""
+    cost = drive(fit(method, pictures, config), config.max_train_steps, method, desc=desc)
+    groups = method.parameter_groups(1.0)
+    return replace(cost, parameters=sum(p.numel() for group in groups for p in group["params"]))
+
+
+def drive(steps: Iterable[TrainStep], number: int, method: Method | Imagic, *, desc: str) -> Cost:
+    """Take all `number` steps of a training with a progress bar; the cost but for `parameters`."""
     with peak_memory() as peak:
         start = time.perf_counter()
-        for step in tqdm(
-            fit(method, pictures, config), desc, config.max_train_steps, unit="step", leave=False
-        ):
+        for step in tqdm(steps, desc, number, unit="step", leave=False):
             step.loss.item()  # waits for a GPU, so that its time counts
         seconds = time.perf_counter() - start
-    groups = method.parameter_groups(1.0)
     with tempfile.TemporaryDirectory() as folder:
-        saved = method.save(Path(folder) / "artefact")
-        size = _bytes(saved)
-    return Cost(
-        parameters=sum(p.numel() for group in groups for p in group["params"]),
-        artefact_bytes=size,
-        seconds=seconds,
-        peak_megabytes=peak[0] / 2**20,
-    )
+        size = _bytes(method.save(Path(folder) / "artefact"))
+    return Cost(artefact_bytes=size, seconds=seconds, peak_megabytes=peak[0] / 2**20)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sdlearn.evaluate.diversity import diversity, vendi_score
 from sdlearn.evaluate.drawing import draw_prompts
 from sdlearn.evaluate.memorisation import memorisation
-from sdlearn.evaluate.metrics import total_variation
+from sdlearn.evaluate.metrics import seen_shares, total_variation
 from sdlearn.evaluate.situations import class_prompt, prompt, situations
 
 if TYPE_CHECKING:
@@ -69,12 +69,13 @@ def measure(
     real = judges.image_embeds([p.image for p in pictures])
     texts = judges.clip_text_embeds([prompt(a, subject.class_word) for a in asked])
     fits = judges.clip_image_embeds(images) * texts.repeat_interleave(size.seeds, 0)
+    wanted = [attributes for attributes in asked for _ in range(size.seeds)]
     learnt = judges.image_embeds([p.image for p in subject.pictures(learnt_from)])
     near = memorisation(embeds, learnt, real)
     return {
         "fidelity": (embeds @ real.T).mean(1).tolist(),
         "prompt_fit": fits.sum(1).tolist(),
-        "asked_and_seen": _seen(judges, images, asked, size.seeds),
+        "asked_and_seen": seen_shares(judges, images, wanted),
         "nearest": near.nearest.tolist(),
         "copied": near.copied,
         "diversity": [diversity(part) for part in embeds.split(size.seeds)],
@@ -109,14 +110,3 @@ def measure_class(
 def class_prompts(class_word: str, number: int) -> list[str]:
     """The bare class, so often."""
     return [class_prompt(class_word)] * number
-
-
-def _seen(
-    judges: Judges, images: Sequence[Image.Image], asked: Sequence[Any], seeds: int
-) -> list[float]:
-    """Of what was asked of each picture, the share that the reader sees; it knows all of it."""
-    wanted = [a for a in asked for _ in range(seeds)]
-    return [
-        sum(read[name] == value for name, value in wishes.items()) / len(wishes)
-        for read, wishes in zip(judges.read(images), wanted, strict=True)
-    ]

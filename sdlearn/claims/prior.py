@@ -6,6 +6,7 @@ All three look at the same runs as the comparison.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.claims.bench import Bench, difference, over_subjects
@@ -107,24 +108,10 @@ def run_fidelity(bench: Bench) -> Finding:
     return Finding(figures=figures, agrees=above(costs), says=says)
 
 
-def draw_drift(figures: Mapping[str, Any]) -> Figure:
-    """PRES before, with and without."""
+def draw(figures: Mapping[str, Any], label: str) -> Figure:
+    """The rows of any of the three."""
     figure, [ax] = axes()
-    bars(ax, figures["rows"], "class like the subject (PRES, cosine)")
-    return figure
-
-
-def draw_diversity(figures: Mapping[str, Any]) -> Figure:
-    """DIV with and without."""
-    figure, [ax] = axes()
-    bars(ax, figures["rows"], "difference of pictures of one prompt (DIV)")
-    return figure
-
-
-def draw_fidelity(figures: Mapping[str, Any]) -> Figure:
-    """Likeness with and without."""
-    figure, [ax] = axes()
-    bars(ax, figures["rows"], "like the subject (cosine)")
+    bars(ax, figures["rows"], label)
     return figure
 
 
@@ -134,7 +121,7 @@ DRIFT = Claim(
     statement="Without prior preservation the class drifts to the subject.",
     paper=f"PRES .664 without, .493 with: {PAPER}.",
     run=run_drift,
-    draw=draw_drift,
+    draw=partial(draw, label="class like the subject (PRES, cosine)"),
 )
 DIVERSITY = Claim(
     number=2,
@@ -142,7 +129,7 @@ DIVERSITY = Claim(
     statement="Without prior preservation diversity falls.",
     paper=f"DIV (by LPIPS) .371 without, .391 with: {PAPER}.",
     run=run_diversity,
-    draw=draw_diversity,
+    draw=partial(draw, label="difference of pictures of one prompt (DIV)"),
 )
 FIDELITY = Claim(
     number=3,
@@ -150,5 +137,5 @@ FIDELITY = Claim(
     statement="Prior preservation costs a little fidelity.",
     paper=f"DINO .712 without, .684 with: {PAPER}.",
     run=run_fidelity,
-    draw=draw_fidelity,
+    draw=partial(draw, label="like the subject (cosine)"),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tqdm.auto import tqdm
 
 from sdlearn.claims.bench import Bench, sheet
 from sdlearn.claims.held_out import (
@@ -13,9 +12,10 @@ from sdlearn.claims.held_out import (
     kid_to,
     plain_prompts,
     real_embeds,
-    seen_shares,
 )
 from sdlearn.claims.work import Unit
+from sdlearn.evaluate.drawing import draw_prompts
+from sdlearn.evaluate.metrics import seen_shares
 from sdlearn.models.samplers import make_sampler
 
 if TYPE_CHECKING:
@@ -56,26 +56,17 @@ def run_sampler(bench: Bench, name: str, steps: int, exact: torch.Tensor) -> Uni
 
 def draw_latents(bench: Bench, name: str, steps: int, number: int) -> torch.Tensor:
     """Scaled latents (N, C, h, w) of held-out prompts; picture i has seed i."""
-    sd = bench.sd
-    prompts = plain_prompts(held_out_attributes(bench, number))
-    pipeline: Any = sd.pipeline(make_sampler(name, sd.noise_scheduler))
-    pipeline.set_progress_bar_config(disable=True)
-    rows = []
-    with tqdm(total=number, desc=f"{name}, {steps} steps", unit="picture") as progress:
-        for start in range(0, number, AT_A_TIME):
-            part = prompts[start : start + AT_A_TIME]
-            seeds = range(start, start + len(part))
-            rows.append(
-                pipeline(
-                    part,
-                    num_inference_steps=steps,
-                    guidance_scale=bench.size.guidance_scale,
-                    generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-                    output_type="latent",
-                ).images
-            )
-            progress.update(len(part))
-    return torch.cat(rows).float().cpu()
+    latents = draw_prompts(
+        bench.sd,
+        plain_prompts(held_out_attributes(bench, number)),
+        steps=steps,
+        guidance_scale=bench.size.guidance_scale,
+        batch_size=AT_A_TIME,
+        scheduler=make_sampler(name, bench.sd.noise_scheduler),
+        output_type="latent",
+        desc=f"{name}, {steps} steps",
+    )
+    return torch.stack(latents).float().cpu()
 
 
 @torch.no_grad()

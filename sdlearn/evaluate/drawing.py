@@ -12,6 +12,7 @@ from sdlearn.data.folder import to_pixel_values
 from sdlearn.evaluate.metrics import psnr
 
 if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
     from PIL import Image
 
     from sdlearn.models import StableDiffusion
@@ -26,24 +27,31 @@ def draw_prompts(
     steps: int = 20,
     guidance_scale: float = 5.0,
     batch_size: int = 10,
+    scheduler: SchedulerMixin | None = None,
+    output_type: str = "pil",
     desc: str = "drawing",
-) -> list[Image.Image]:
-    """Draw each prompt once; picture i has seed i, whatever the batch size."""
-    pipeline: Any = sd.pipeline()
+) -> list[Any]:
+    """Draw each prompt once; picture i has seed i, whatever the batch size.
+
+    `scheduler` and `output_type` are diffusers': the sampler, None for the model's own, and "pil"
+    for pictures or "latent" for scaled latents, (C, h, w) each.
+    """
+    pipeline: Any = sd.pipeline(scheduler)
     pipeline.set_progress_bar_config(disable=True)
-    images: list[Image.Image] = []
+    drawn: list[Any] = []
     with tqdm(total=len(prompts), desc=desc, unit="picture") as progress:
         for start in range(0, len(prompts), batch_size):
             part = list(prompts[start : start + batch_size])
             seeds = range(start, start + len(part))
-            images += pipeline(
+            drawn += pipeline(
                 part,
                 num_inference_steps=steps,
                 guidance_scale=guidance_scale,
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                output_type=output_type,
             ).images
             progress.update(len(part))
-    return images
+    return drawn
 
 
 @torch.no_grad()

@@ -117,6 +117,20 @@ def attribute_shares(
     return {name: right[name] / number[name] for name in values if number[name]}
 
 
+def seen_shares(
+    judges: Judges, images: Sequence[Image.Image], asked: Sequence[Attributes]
+) -> list[float]:
+    """Of what was asked of each picture, the share that the reader sees. Higher is better.
+
+    At least one thing is asked of each, of the attributes that the reader knows; a value that it
+    does not know counts as not seen. Raises ValueError where the numbers differ.
+    """
+    return [
+        sum(read[name] == value for name, value in wanted.items()) / len(wanted)
+        for read, wanted in zip(judges.read(images), asked, strict=True)
+    ]
+
+
 def total_variation(before: Sequence[Attributes], after: Sequence[Attributes]) -> float:
     """How far what a prompt draws has shifted: 0 not at all, 1 to entirely other values.
 

@@ -21,7 +21,7 @@ from sdlearn.finetune.keeping import Keeper, Losses, LossWatch
 from sdlearn.finetune.log import check_log, read_losses
 from sdlearn.finetune.optimizer import check_optimizer
 from sdlearn.finetune.sharding import check_sharding
-from sdlearn.finetune.state import TrainingState, run_settings, start_state
+from sdlearn.finetune.state import TrainingState, run_settings, start_state, with_snr_gamma
 from sdlearn.finetune.validation import ValidationGrid
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def fit(
     yields nothing. Raises ValueError for what cannot work before anything is computed, and
     FloatingPointError for a loss that is not finite.
     """
-    config = config or FitConfig()
+    config = with_snr_gamma(method, config or FitConfig())
     if not pictures:
         raise ValueError("there are no pictures to train on: give at least one")
     if isinstance(pictures, PictureStream) and not hasattr(method, "make_batches"):

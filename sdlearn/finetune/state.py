@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +207,13 @@ def choose_learning_rate(method: Method, config: FitConfig) -> float:
     if config.learning_rate is not None:
         return config.learning_rate
     return method.sd.learning_rates.get(method.name, method.default_learning_rate)
+
+
+def with_snr_gamma(method: Method, config: FitConfig) -> FitConfig:
+    """Return the settings with the gamma asked for, else the model's for this method, if any."""
+    if config.snr_gamma is not None:
+        return config
+    return replace(config, snr_gamma=method.sd.snr_gammas.get(method.name))
 
 
 def run_settings(method: Method, pictures: Sequence[Picture], config: FitConfig) -> dict[str, Any]:

@@ -59,12 +59,6 @@ class TextualInversion:
         self.sd = replace(sd.freeze(), **parts)
         self.fit_config: FitConfig | None = None
 
-    @property
-    def snr_gamma(self) -> float | None:
-        """The gamma of the min-SNR weights: what was asked for, else what suits the model."""
-        asked = self.fit_config.snr_gamma if self.fit_config else None
-        return self.sd.snr_gammas.get(self.name) if asked is None else asked
-
     def trained(self) -> dict[str, torch.nn.Module]:
         """The text encoders run in the loss; only the new rows in them train."""
         return self.sd.text_encoders
@@ -107,7 +101,7 @@ class TextualInversion:
             conditioning.with_sizes(self.moments.time_ids[list(batch.indices)]),
             batch.generators,
             schedule=self.schedule,
-            snr_gamma=self.snr_gamma,
+            snr_gamma=self.fit_config.snr_gamma if self.fit_config else None,
         ).mean()
         return loss + self._pull() if self.config.embedding_reg_weight else loss
 
