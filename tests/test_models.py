@@ -1,6 +1,8 @@
 import copy
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -137,3 +139,9 @@ def test_an_artefact_that_does_not_fit_is_refused(tiny, tmp_path):
     (tmp_path / "cat.pt").write_bytes(b"")
     with pytest.raises(ValueError, match="convert it to safetensors"):
         tiny.with_artefact(tmp_path / "cat.pt")
+
+
+def test_opening_a_model_says_nothing():
+    code = "import sdlearn; sdlearn.load('mini').pipeline()"
+    opened = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (opened.returncode, opened.stdout, opened.stderr) == (0, "", "")

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer, ResNetForImageClassification, ResNetModel
 
 from sdlearn.data.folder import to_pixel_values
+from sdlearn.models.quiet import without_loading_bar
 from sdlearn.models.registry import SOURCES, shipped_folder
 
 if TYPE_CHECKING:
@@ -45,15 +46,16 @@ class Judges:
         where the model has no judges or one is missing.
         """
         folder = _judges_folder(str(folder_or_name))
-        models: dict[str, Any] = {
-            "clip": CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32),
-            "image_encoder": ResNetModel.from_pretrained(
-                folder / "image-encoder", dtype=torch.float32
-            ),
-            "reader": ResNetForImageClassification.from_pretrained(
-                folder / "reader", dtype=torch.float32
-            ),
+        kinds = {
+            "clip": CLIPModel,
+            "image-encoder": ResNetModel,
+            "reader": ResNetForImageClassification,
         }
+        with without_loading_bar():
+            models: dict[str, Any] = {
+                name.replace("-", "_"): kind.from_pretrained(folder / name, dtype=torch.float32)
+                for name, kind in kinds.items()
+            }
         for model in models.values():
             model.requires_grad_(False).eval().to(device)
         return cls(tokenizer=CLIPTokenizer.from_pretrained(folder / "clip"), **models)

@@ -12,12 +12,14 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from tqdm.auto import tqdm
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
 )
 
+from sdlearn.models.quiet import without_loading_bar
 from sdlearn.models.registry import SOURCES, ModelSource, shipped_folder
 from sdlearn.models.single_file import open_single_file
 from sdlearn.models.stable_diffusion import StableDiffusion
@@ -86,13 +88,14 @@ def load(
 def _open_folder(folder: Path) -> StableDiffusion:
     """The model in a folder in diffusers' format."""
     kind = _check_folder(folder)
-    parts: dict[str, Any] = {
-        "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", **SAFE),
-        "vae": AutoencoderKL.from_pretrained(folder / "vae", **SAFE),
-        "unet": UNet2DConditionModel.from_pretrained(folder / "unet", **SAFE),
-        "noise_scheduler": _load_scheduler(folder),
-    }
+    models = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
+    bar = tqdm(models.items(), f"Opening {folder.name}", leave=False, delay=2, unit="part")
+    with without_loading_bar():
+        parts: dict[str, Any] = {
+            name: model.from_pretrained(folder / name, **SAFE) for name, model in bar
+        }
+    parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    parts["noise_scheduler"] = _load_scheduler(folder)
     if kind == "StableDiffusionXLPipeline":
         return StableDiffusionXL(**parts, **_load_second_encoder(folder))
     return StableDiffusion(**parts)

@@ -9,6 +9,8 @@ from typing import Any
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from sdlearn.models.quiet import without_loading_bar
+
 WRAPPER = "text_model."
 
 
@@ -20,7 +22,8 @@ def load_text_encoder(folder: Path, model_class: Any, eos_token_id: int) -> Any:
     """
     config = CLIPTextConfig.from_pretrained(folder)
     config.eos_token_id = eos_token_id
-    return model_class.from_pretrained(folder, config=config, use_safetensors=True)
+    with without_loading_bar():
+        return model_class.from_pretrained(folder, config=config, use_safetensors=True)
 
 
 def save_text_encoder(
