@@ -17,12 +17,16 @@ from sdlearn.data.png import read_generated
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 import build  # noqa: E402
+import shipped_pictures  # noqa: E402
 import slides  # noqa: E402
-import talk_pictures  # noqa: E402
 
 BY_LENGTH = pytest.mark.parametrize("cut", slides.CUTS, ids=[cut.name for cut in slides.CUTS])
 SHORT = next(cut for cut in slides.CUTS if cut.short)
-SHIPPED = sorted(talk_pictures.PICTURES.glob("*"))
+SHIPPED = sorted(
+    path
+    for folder in (shipped_pictures.PICTURES, shipped_pictures.METHODS)
+    for path in folder.glob("*")
+)
 
 
 def read_talk():
@@ -139,15 +143,17 @@ def test_every_shipped_picture_says_that_mini_drew_it_and_all_are_small():
             assert "Made by AI" in image.text["Description"]
             assert image.size == (64, 64)
     assert sum(path.stat().st_size for path in SHIPPED) < 300_000
-    weights = [p for p in talk_pictures.ARTEFACTS.rglob("*") if p.is_file()]
+    weights = [p for p in shipped_pictures.ARTEFACTS.rglob("*") if p.is_file()]
     assert sum(path.stat().st_size for path in weights) < 100_000
 
 
 def test_the_artists_behind_the_shipped_pictures_are_named():
     rights = manifest()["data/results/talk"]
-    for style in (talk_pictures.UNKNOWN[0], "micah"):
+    for style in (shipped_pictures.UNKNOWN[0], "micah"):
         assert license_of(style)["author"] in rights["via"]
-    known = license_of(talk_pictures.KNOWN[0])["author"]
+    by_every_method = license_of(shipped_pictures.BY_EVERY_METHOD.style)["author"]
+    assert by_every_method in manifest()["data/results/methods"]["via"]
+    known = license_of(shipped_pictures.KNOWN[0])["author"]
     assert known in manifest()["data/results/artefacts"]["via"]
 
 

@@ -22,7 +22,7 @@ import torch
 
 from sdlearn import load
 from sdlearn.course import checks
-from sdlearn.course.figures import show_pictures
+from sdlearn.course.figures import show_pictures, show_rows
 
 start = time.perf_counter()
 sd = load("mini", device=device)
@@ -92,8 +92,7 @@ for name, pictures in languages.items():
         print(f"    {attribute:14} asked {value}, seen {', '.join(seen)}")
 
 # %%
-show_pictures([p for pictures in languages.values() for p in pictures],
-              [f"asked in {name}" for name in languages for _ in range(3)], columns=3, size=1.9);
+show_rows(languages, [f"seed {seed}" for seed in range(3)], size=1.9);
 
 # %% [markdown]
 # **Compare what was asked with what the judge saw.** Both rows share their seeds. Which attributes arrive in
@@ -138,10 +137,40 @@ show_pictures([p.image for p in mine], [p.attributes["expression"] for p in mine
 # %% [markdown]
 # ## The whole course in one sheet
 #
-# Words alone cannot describe *your* character: mini would have to guess. So the course shows its pictures
-# to a model. This is one way of five (DreamBooth, chapter 8), in the shortest time that shows anything.
-# **Watch the pictures:** one prompt, drawn after each quarter of the steps. Pressing **stop** ends it early,
-# and keeps what was learnt until then.
+# Words alone cannot describe *somebody*: mini would have to guess. So the course shows it pictures. Five of
+# this character:
+
+# %%
+from sdlearn.course.results import shipped_picture
+from sdlearn.data.characters import draw_character
+
+show_pictures([p.image for p in draw_character("personas", seed=2)], size=1.4);
+
+# %% [markdown]
+# And what each method of this course made of them in 200 steps. That takes a while, so the pictures are
+# loaded. A row is a method, and in brackets the chapter that takes it apart. A column is a situation and a
+# seed. Imagic, the last, learns no name: it edits the first picture.
+
+# %%
+asked = ["smiling,\non red", "sad,\non purple", "sunglasses,\non pink", "surprised,\non orange"]
+rows = {}
+for title, name in {"before": "before", "Textual Inversion (7)": "textual-inversion-4-vectors",
+                    "DreamBooth (8)": "dreambooth", "with class pictures (8)": "dreambooth-prior",
+                    "LoRA (10)": "lora", "every weight (6)": "full", "Imagic (9)": "imagic"}.items():
+    rows[title] = [shipped_picture(f"methods/{name}-{column}") for column in range(len(asked))]
+show_rows(rows, asked, size=1.5);
+
+# %% [markdown]
+# **Look for yourself:** in which row does somebody forget her blue shirt? Who never gets her sunglasses? The
+# pictures in between are much alike, and yet the methods differ: in what they do to *other* people, and in
+# what they cost. Chapter 11 puts that in one table. Mini knows her drawing style. A character in another one
+# is harder, as you will see now.
+#
+# ## Teach it yours
+#
+# Now your own, by one of the five (DreamBooth), in the shortest time that shows anything. **Watch the
+# pictures:** one prompt, drawn after each quarter of the steps. Pressing **stop** ends it early, and keeps
+# what was learnt until then.
 
 # %%
 from dataclasses import replace
@@ -163,8 +192,7 @@ asked = ["a smiling sks person, on a green background", "a sad sks person, on a 
          "a surprised sks person, on a blue background"]
 rows = {"your pictures": [p.image.resize((64, 64)) for p in mine[:3]],
         "before": [draw(p, 1) for p in asked], "after": [draw(p, 1, taught) for p in asked]}
-show_pictures([p for row in rows.values() for p in row],
-              [name for name, row in rows.items() for _ in row], columns=3, size=1.8);
+show_rows(rows, ["smiling, green", "sad, yellow", "surprised, blue"], size=1.8);
 
 # %%
 from sdlearn.evaluate import subject_fidelity

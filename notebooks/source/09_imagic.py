@@ -19,7 +19,7 @@ import torch
 
 from sdlearn import load
 from sdlearn.course import checks
-from sdlearn.course.figures import show_pictures
+from sdlearn.course.figures import show_pictures, show_rows
 from sdlearn.data.characters import draw_character
 
 sd = load("mini", device=device)
@@ -109,9 +109,11 @@ print(f"moved by {(by_hand - e_tgt).abs().max().item():.3f} at most; by hand and
 # **Predict:** which stage brings the loss down further?
 
 # %%
+from tqdm.auto import tqdm
+
 imagic = Imagic(sd, target_prompt=target_prompt, embedding_steps=steps(150), unet_steps=steps(250))
 losses = {"embedding": [], "unet": []}
-for step in imagic.fit([picture]):
+for step in tqdm(imagic.fit([picture]), desc="training", total=steps(150) + steps(250)):
     losses[step.stage].append(float(step.loss))
 result = imagic.result
 for stage, values in losses.items():
@@ -304,10 +306,9 @@ run(skipping_a.fit([picture]))
 without_a = skipping_a.result.draw([0.0, 0.4, 0.8])
 assert without_a[0].tobytes() == without_a[2].tobytes()
 both = [at_eta(0.0), at_eta(0.4), at_eta(0.8)]
-titles = [f"{name}\neta {eta}" for name in ("all stages", "without B", "without A")
-          for eta in (0.0, 0.4, 0.8)]
-show_pictures([*both, *without_b, *without_a], titles, columns=3, size=1.8);
-for name, images in {"all stages": both, "without B": without_b, "without A": without_a}.items():
+rows = {"all stages": both, "without B": without_b, "without A": without_a}
+show_rows(rows, [f"eta {eta}" for eta in (0.0, 0.4, 0.8)], size=1.8)
+for name, images in rows.items():
     print(f"{name:10} alike to the picture at eta 0: {faithful(images)[0]:.2f}")
 
 # %% [markdown]

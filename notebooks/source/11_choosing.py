@@ -25,7 +25,7 @@ from sdlearn.claims.measuring import class_prompts, draw, draw_situations, measu
 from sdlearn.claims.size import Size
 from sdlearn.claims.subjects import Subject
 from sdlearn.course import checks
-from sdlearn.course.figures import show_pictures
+from sdlearn.course.figures import show_pictures, show_rows
 from sdlearn.course.training import steps
 from sdlearn.evaluate import Judges
 from sdlearn.evaluate.situations import situations
@@ -101,11 +101,8 @@ for recipe in (LORA, FULL):
 
 # %%
 titles = [*(f"situation {i}" for i in (1, 2, 3, 4)), *[f"a {word}"] * 4]
-figure = show_pictures([image for images in sheet.values() for image in images], titles,
-                       columns=8, size=1.3)
-for name, axis in zip(sheet, figure.axes[::8]):
-    axis.text(-0.1, 0.5, LABELS.get(name, name).replace(" ", "\n"), transform=axis.transAxes,
-              ha="right", va="center")
+show_rows({LABELS.get(name, name).replace(" ", "\n"): images for name, images in sheet.items()},
+          titles, size=1.3);
 
 # %% [markdown]
 # ## One table

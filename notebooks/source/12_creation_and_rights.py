@@ -196,6 +196,8 @@ explore(pair, {"picture": range(len(drawn))});
 # for a green background?
 
 # %%
+from tqdm.auto import tqdm
+
 from sdlearn.course.training import steps
 from sdlearn.finetune import DreamBooth, FitConfig, fit
 
@@ -206,7 +208,7 @@ prompts = [prompt] * 4 + [f"{prompt}, on a {color} background" for color in ("gr
 method = DreamBooth(sd, instance_prompt=prompt, with_prior_preservation=False)
 config = FitConfig(max_train_steps=steps(120), train_batch_size=2, learning_rate=3e-4)
 looked = {0: draw_with(sd, prompts)}
-for step in fit(method, known, config):
+for step in tqdm(fit(method, known, config), desc="training", total=config.max_train_steps):
     if step.step in (steps(40), steps(120)):
         looked[step.step] = draw_with(method.sd, prompts)
 

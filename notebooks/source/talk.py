@@ -182,7 +182,7 @@ Markdown(f"Waifu Diffusion 1.3: **680 000** pictures, {GPUS} GPUs, {DAYS} days, 
 # accurate. Who of us has that?"
 #
 # Source: the release notes of Waifu Diffusion 1.3 (pictures, 8 A40 GPUs, about ten days, about 3 100 dollars).
-# Mini's pictures are loaded: `notebooks/talk_pictures.py` trains them.
+# Mini's pictures are loaded: `notebooks/shipped_pictures.py` trains them.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Textual Inversion: one new word

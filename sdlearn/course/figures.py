@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,25 @@ def show_pictures(
         axis.imshow(as_array(picture))
         if i < len(titles):
             axis.set_title(titles[i], fontsize=11)
+    return figure
+
+
+def show_rows(
+    rows: Mapping[str, Sequence[Shown]], titles: Sequence[str] = (), *, size: float = 1.4
+) -> Figure:
+    """Lay out rows of pictures, each row with its name on the left, titles above the first.
+
+    Pictures are those of `show_pictures`. Raises ValueError where a row is shorter than another.
+    """
+    columns = {len(row) for row in rows.values()}
+    if len(columns) > 1:
+        lengths = ", ".join(f"{name}: {len(row)}" for name, row in rows.items())
+        raise ValueError(f"the rows have different numbers of pictures ({lengths}): give as many")
+    pictures = [picture for row in rows.values() for picture in row]
+    figure = show_pictures(pictures, titles, columns=max(columns, default=1), size=size)
+    figure.set_size_inches(max(columns) * size, (len(rows) + 0.3 * bool(titles)) * size)
+    for name, axis in zip(rows, figure.axes[:: max(columns)], strict=True):
+        axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=11)
     return figure
 
 

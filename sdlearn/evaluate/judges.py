@@ -46,7 +46,7 @@ class Judges:
         where the model has no judges or one is missing.
         """
         folder = _judges_folder(str(folder_or_name))
-        kinds = {
+        kinds: dict[str, Any] = {
             "clip": CLIPModel,
             "image-encoder": ResNetModel,
             "reader": ResNetForImageClassification,

@@ -1,15 +1,16 @@
-"""Makes what the talk loads instead of training: `python notebooks/talk_pictures.py [PART ...]`.
+"""Makes what is loaded instead of trained: `python notebooks/shipped_pictures.py [PART ...]`.
 
-Each part trains on mini's own pictures, and goes on where it was stopped:
+The talk and chapter 0 show it. Each part trains mini, and goes on where it was stopped:
 
     words      two words by Textual Inversion, to data/results/artefacts
     dreambooth one character without and with class pictures, to data/results/talk
     imagic     one picture's edit at six etas
     style      a drawing style by full fine-tuning
+    methods    one character by every method of the course, to data/results/methods
 
-All of it takes ten minutes on one core; to make it anew, delete data/results/talk and runs/talk
-first. A picture says in itself how it was drawn, and its colours are cut to a palette, so that all
-of them together stay small.
+All of it takes twenty minutes on one core; to make it anew, delete data/results/talk,
+data/results/methods and runs/shipped first. A picture says in itself how it was drawn, and its
+colours are cut to a palette, so that all of them together stay small.
 """
 
 from __future__ import annotations
@@ -22,11 +23,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdlearn import load
+from sdlearn.claims.recipe import (
+    BEFORE,
+    DREAMBOOTH,
+    DREAMBOOTH_PRIOR,
+    FULL,
+    LORA,
+    TEXTUAL_INVERSION,
+)
+from sdlearn.claims.subjects import Subject
+from sdlearn.commands.imagic import judging
 from sdlearn.data.characters import draw_character
 from sdlearn.data.png import save_generated
 from sdlearn.data.vocabulary import HAIR_COLORS
+from sdlearn.evaluate.situations import class_prompt, prompt, situations
 from sdlearn.finetune import (
     DreamBooth,
+    DreamBoothConfig,
     FitConfig,
     FullFineTuning,
     Imagic,
@@ -34,15 +47,18 @@ from sdlearn.finetune import (
     fit,
     run,
 )
+from sdlearn.finetune.class_pictures import class_pictures
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from sdlearn.data.folder import Picture
     from sdlearn.models import StableDiffusion
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 PICTURES, ARTEFACTS = RESULTS / "talk", RESULTS / "artefacts"
-RUNS = Path("runs/talk")  # checkpoints
+METHODS = RESULTS / "methods"
+RUNS = Path("runs/shipped")  # checkpoints
 STEPS, GUIDANCE_SCALE, PALETTE = 20, 5.0, 128  # sampler steps, scale, colours a picture
 TEMPLATE = "a picture of a {expression} sks person, on a {background} background"
 SUBJECT = [
@@ -59,6 +75,8 @@ STYLE = [
 KNOWN, UNKNOWN = ("open-peeps", 3), ("lorelei", 0)  # style and seed: mini was shown the first
 TARGET = "a person with short pink hair, micah style"
 ETAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+BY_EVERY_METHOD = Subject(style="personas", seed=2)
+COLUMNS, METHOD_STEPS = 4, 200  # situations of it, and optimizer steps of each method
 
 
 def words(sd: StableDiffusion) -> None:
@@ -87,7 +105,7 @@ def dreambooth(sd: StableDiffusion) -> None:
     )
     run(fit(without, pictures, _config("without-class", 120)))
     words = "mini, taught by DreamBooth without class pictures"
-    _draw_all(without.sd, SUBJECT, 0, "dreambooth-subject", words)
+    _draw_all(without.sd, SUBJECT, 0, PICTURES / "dreambooth-subject", words)
     _draw_class(without.sd, "without-class", words)
     with_class = DreamBooth(
         sd,
@@ -108,7 +126,7 @@ def imagic(sd: StableDiffusion) -> None:
     run(method.fit([picture], _config("imagic", FitConfig.max_train_steps, batch_size=1)))
     for eta, image in zip(ETAS, method.result.draw(ETAS), strict=True):
         words = f"mini, tuned by Imagic to one picture, at eta {eta:g}"
-        _save(image, f"imagic-eta-{eta:g}", TARGET, method.config.noise_seed, words)
+        _save(image, PICTURES / f"imagic-eta-{eta:g}", TARGET, method.config.noise_seed, words)
 
 
 def style(sd: StableDiffusion) -> None:
@@ -124,13 +142,62 @@ def style(sd: StableDiffusion) -> None:
         )[0]
         for seed in range(96)
     ]
-    _draw_all(sd, STYLE, 0, "style-before", "mini")
+    _draw_all(sd, STYLE, 0, PICTURES / "style-before", "mini")
     method = FullFineTuning(sd)
     run(fit(method, pictures, _config("style", 120, batch_size=8, snr_gamma=5.0)))
-    _draw_all(method.sd, STYLE, 0, "style-after", "mini, fully fine-tuned on 96 pictures")
+    _draw_all(
+        method.sd, STYLE, 0, PICTURES / "style-after", "mini, fully fine-tuned on 96 pictures"
+    )
 
 
-PARTS = {"words": words, "dreambooth": dreambooth, "imagic": imagic, "style": style}
+def methods(sd: StableDiffusion) -> None:
+    """One character by every method, in the same situations from the same seeds.
+
+    Imagic edits one picture and learns no name, so it gets a training for each situation.
+    """
+    subject = BY_EVERY_METHOD
+    pictures = subject.pictures()
+    asked = situations(pictures, subject.class_word, COLUMNS)
+    prior = _prior(sd, subject)
+    for recipe in (BEFORE, TEXTUAL_INVERSION, DREAMBOOTH, DREAMBOOTH_PRIOR, LORA, FULL):
+        model, called, words = sd, None, "mini"
+        if recipe is not BEFORE:
+            method = recipe.make(sd, subject, prior)
+            config = _config(f"methods-{recipe.name}", METHOD_STEPS)
+            run(fit(method, recipe.training_pictures(subject), config))
+            model, called, words = (
+                method.sd,
+                recipe.called(subject),
+                f"mini, taught by {recipe.name}",
+            )
+        prompts = [prompt(a, subject.class_word, called) for a in asked]
+        _draw_all(model, prompts, 0, METHODS / recipe.name, words)
+    for number, situation in enumerate(asked):
+        target = prompt(situation, subject.class_word)
+        edit = Imagic(sd, target_prompt=target, embedding_steps=150, unet_steps=250)
+        config = _config(f"methods-imagic-{number}", FitConfig.max_train_steps, batch_size=1)
+        run(edit.fit(pictures[:1], config))
+        measures = judging("mini", pictures[0].image, target)
+        eta = edit.result.find_eta(pictures[0].image, **measures)[0].eta
+        (image,) = edit.result.draw([eta])
+        words = f"mini, tuned by Imagic to one picture, at eta {eta:g}"
+        _save(image, METHODS / f"imagic-{number}", target, edit.config.noise_seed, words)
+
+
+def _prior(sd: StableDiffusion, subject: Subject) -> list[Picture]:
+    """Pictures of the class, drawn by the model itself, for DreamBooth to train on."""
+    config = DreamBoothConfig(class_prompt=class_prompt(subject.class_word), num_class_images=48)
+    folder = RUNS / "methods-class-pictures"
+    return class_pictures(sd, config, folder=folder, size=sd.image_size, seed=500)
+
+
+PARTS = {
+    "words": words,
+    "dreambooth": dreambooth,
+    "imagic": imagic,
+    "style": style,
+    "methods": methods,
+}
 
 
 def _config(name: str, steps: int, batch_size: int = 4, **settings: Any) -> FitConfig:
@@ -148,32 +215,33 @@ def _config(name: str, steps: int, batch_size: int = 4, **settings: Any) -> FitC
 
 def _draw_class(sd: StableDiffusion, name: str, model: str) -> None:
     """Four times the bare class."""
-    _draw_all(sd, [CLASS_PROMPT] * 4, 500, f"dreambooth-class-{name}", model)
+    _draw_all(sd, [CLASS_PROMPT] * 4, 500, PICTURES / f"dreambooth-class-{name}", model)
 
 
 def _draw_all(
-    sd: StableDiffusion, prompts: Sequence[str], seed: int, name: str, model: str
+    sd: StableDiffusion, prompts: Sequence[str], seed: int, stem: Path, model: str
 ) -> None:
     """Draw each prompt with the seeds from `seed` on; what is there already stays."""
     pipeline: Any = sd.pipeline()
     pipeline.set_progress_bar_config(disable=True)
-    for number, prompt in enumerate(prompts):
-        if (PICTURES / f"{name}-{number}.png").exists():
+    for number, text in enumerate(prompts):
+        path = stem.with_name(f"{stem.name}-{number}")
+        if path.with_name(f"{path.name}.png").exists():
             continue
         image = pipeline(
-            prompt,
+            text,
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE_SCALE,
             generator=torch.Generator().manual_seed(seed + number),
         ).images[0]
-        _save(image, f"{name}-{number}", prompt, seed + number, model)
+        _save(image, path, text, seed + number, model)
 
 
-def _save(image: Image.Image, name: str, prompt: str, seed: int, model: str) -> None:
+def _save(image: Image.Image, path: Path, text: str, seed: int, model: str) -> None:
     save_generated(
         image.quantize(PALETTE, dither=0),
-        PICTURES / f"{name}.png",
-        prompt=prompt,
+        path.with_name(f"{path.name}.png"),
+        prompt=text,
         negative_prompt="",
         seed=seed,
         model=model,
