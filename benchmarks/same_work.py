@@ -43,6 +43,7 @@ THEIRS = {  # beyond what all scripts are given
     "lora": "--center_crop --random_flip --rank 4 --learning_rate 1e-4",
     "full": "--center_crop --random_flip --use_ema --foreach_ema --learning_rate 1e-5",
 }
+ATTENTION = "to_q to_k to_v to_out.0"  # what the scripts put a LoRA on
 OURS = {
     # the script always mirrors half of the pictures, and never clips
     "textual-inversion": "textual-inversion --placeholder-token <cat-toy> --initializer-token toy "
@@ -50,8 +51,9 @@ OURS = {
     "dreambooth": "dreambooth --learning-rate 2e-6",
     "dreambooth, its savers": "dreambooth --learning-rate 2e-6",
     "dreambooth, text encoder": "dreambooth --learning-rate 2e-6 --train-text-encoder",
-    "dreambooth, lora": "dreambooth --learning-rate 2e-6 --lora-rank 4",
-    "lora": "lora --rank 4 --learning-rate 1e-4 --random-flip",
+    "dreambooth, lora": "dreambooth --learning-rate 2e-6 --lora-rank 4 "
+    f"--lora-target-modules {ATTENTION}",
+    "lora": f"lora --rank 4 --learning-rate 1e-4 --random-flip --target-modules {ATTENTION}",
     "full": "full --learning-rate 1e-5 --random-flip --use-ema --lr-scheduler constant "
     "--lr-warmup-steps 0 --snr-gamma None --caption-dropout 0 --no-aspect-ratio-buckets",
 }

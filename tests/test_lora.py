@@ -116,14 +116,13 @@ def test_only_updates_train_and_the_model_they_share_weights_with_stays_as_it_is
 
 def test_five_steps_equal_those_of_diffusers_script(tiny, pictures):
     config = FitConfig(max_train_steps=5, train_batch_size=2, learning_rate=1e-2, seed=3)
-    method = LoRA(tiny, rank=2, alpha=3.0)
+    attention = ("to_k", "to_q", "to_v", "to_out.0")  # the script's
+    method = LoRA(tiny, rank=2, alpha=3.0, target_modules=attention)
     start = weights(method)
     run(fit(method, pictures, config))
 
     unet = copy.deepcopy(tiny.unet)
-    unet.add_adapter(
-        LoraConfig(r=2, lora_alpha=3, target_modules=["to_k", "to_q", "to_v", "to_out.0"])
-    )
+    unet.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=list(attention)))
     lora_layers = [p for p in unet.parameters() if p.requires_grad]
     with torch.no_grad():
         for parameter, value in zip(lora_layers, start, strict=True):

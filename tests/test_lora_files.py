@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from test_models import draw
 from torch.testing import assert_close
 
-from sdlearn.finetune import LoRA, LoRAConfig
+from sdlearn.finetune import LoRA
 from sdlearn.models.architectures import SD15, SDXL
 from sdlearn.models.lora import (
     TRAINED,
@@ -72,13 +72,14 @@ def sd(model, request):
     return request.getfixturevalue(model)
 
 
-def attention_layers(model):
-    return [
-        f"{block}.{attention}.{layer}"
-        for block in SMALL[model][0]
-        for attention in ("attn1", "attn2")
+def unet_layers(model):
+    attention = [
+        f"{kind}.{layer}"
+        for kind in ("attn1", "attn2")
         for layer in ("to_q", "to_k", "to_v", "to_out.0")
     ]
+    layers = [*attention, "ff.net.0.proj", "ff.net.2"]
+    return [f"{block}.{layer}" for block in SMALL[model][0] for layer in layers]
 
 
 def text_layers(model):
@@ -94,7 +95,7 @@ def test_diffusers_file_has_exactly_the_keys_that_every_version_reads(model, sd,
     folder = trained(sd, rank=3, alpha=5.0, train_text_encoder=True).save(tmp_path / "my-lora")
     assert {p.name for p in folder.iterdir()} == {DIFFUSERS, KOHYA, "artefact.json"}
     expected = {
-        *(f"unet.{p}.lora.{s}.weight" for p in attention_layers(model) for s in ("down", "up")),
+        *(f"unet.{p}.lora.{s}.weight" for p in unet_layers(model) for s in ("down", "up")),
         *(
             f"{part}.{path}.lora_linear_layer.{s}.weight"
             for part, path in text_layers(model)
@@ -113,7 +114,7 @@ def test_kohya_file_has_exactly_kohyas_keys_and_alpha(model, sd, tmp_path):
         if model == "tiny"
         else {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
     )
-    names = [f"lora_unet_{path.replace('.', '_')}" for path in attention_layers(model)]
+    names = [f"lora_unet_{path.replace('.', '_')}" for path in unet_layers(model)]
     names += [f"{prefixes[part]}_{path.replace('.', '_')}" for part, path in text_layers(model)]
     tensors = load_file(folder / KOHYA)
     assert tensors.keys() == {
@@ -121,7 +122,7 @@ def test_kohya_file_has_exactly_kohyas_keys_and_alpha(model, sd, tmp_path):
     }
     assert {float(t) for key, t in tensors.items() if key.endswith("alpha")} == {5.0}
     one = "mid_block_attentions_0_transformer_blocks_0_attn1_to_out_0"
-    other = f"unet.{attention_layers(model)[-1]}".replace("attn2", "attn1")
+    other = f"unet.{unet_layers(model)[-1]}".replace("attn2", "attn1")
     assert f"lora_unet_{one}.lora_up.weight" in tensors
     assert torch.equal(
         tensors[f"lora_{other.replace('.', '_')}.lora_up.weight"],
@@ -238,7 +239,7 @@ def test_sdxl_files_with_stabilitys_names_of_blocks_load_as_in_diffusers(tiny_xl
 def test_at_the_published_shapes_no_two_layers_share_a_name(architecture, layers, weights):
     with torch.device("meta"):
         unet = UNet2DConditionModel(**architecture.unet)
-    targets = list(LoRAConfig().target_modules)
+    targets = ["to_q", "to_k", "to_v", "to_out.0"]  # diffusers', of which the figures are known
     adapted = new_adapter(unet, LoraConfig(r=4, lora_alpha=4, target_modules=targets))
     assert len(adapted_layers(adapted)) == layers
     assert sum(weight.numel() for weight in adapter_weights(adapted, TRAINED)) == weights

@@ -160,7 +160,7 @@ def test_lora(train_text_encoder, tiny, pictures, drawn):
 
     parts = {"unet": copy.deepcopy(tiny.unet), "text_encoder": copy.deepcopy(tiny.text_encoder)}
     targets = {
-        "unet": ["to_k", "to_q", "to_v", "to_out.0"],
+        "unet": ["to_k", "to_q", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"],
         "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj"],
     }
     for name, part in parts.items():

@@ -117,6 +117,7 @@ class DreamBoothConfig:
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
     lora_rank: int | None = None  # train LoRAs of this rank, for 16 GB GPUs; None: all weights
     lora_alpha: float | None = None  # see `LoRAConfig`; None: lora_rank
+    lora_target_modules: tuple[str, ...] | None = None  # see `LoRAConfig`; None: as there
 
     def __post_init__(self) -> None:
         at_least(self, 1, "num_class_images", "class_batch_size", "sample_batch_size")
@@ -133,13 +134,16 @@ class DreamBoothConfig:
             raise ValueError(
                 f"lora_alpha is {self.lora_alpha}: give a number above 0, and a lora_rank with it"
             )
+        if self.lora_target_modules is not None and self.lora_rank is None:
+            raise ValueError("lora_target_modules are of a LoRA: give a lora_rank with them")
 
     @property
     def lora(self) -> LoRAConfig | None:
         """How its LoRAs are; None where all weights train."""
         if self.lora_rank is None:
             return None
-        return LoRAConfig(rank=self.lora_rank, alpha=self.lora_alpha)
+        targets = self.lora_target_modules or LoRAConfig.target_modules
+        return LoRAConfig(rank=self.lora_rank, alpha=self.lora_alpha, target_modules=targets)
 
 
 def at_least(config: object, least: float, *names: str) -> None:
@@ -200,7 +204,10 @@ class LoRAConfig:
     alpha: float | None = None  # an update counts alpha / rank; None: rank, so 1 (diffusers)
     dropout: float = 0.0  # share of an update's inputs left out, while it trains
     init: LoRAInit = "gaussian"  # of the lower matrix; diffusers', or the paper's own kaiming
-    target_modules: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")  # ends of layers' names
+    target_modules: tuple[str, ...] = (  # ends of layers' names; kohya's, diffusers leaves out ff
+        *("to_q", "to_k", "to_v", "to_out.0"),
+        *("ff.net.0.proj", "ff.net.2"),  # without these a new drawing style stays out of reach
+    )
     train_text_encoder: bool = False  # update it as well
     text_encoder_target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's

@@ -36,8 +36,8 @@ SOURCES: dict[str, ModelSource] = {
                 "textual-inversion": 2e-3,
                 "dreambooth": 3e-4,
                 "full": 2e-4,  # with 8 pictures a step; 440 steps teach it a drawing style
-                "lora": 5e-3,
-                "dreambooth-lora": 5e-3,
+                "lora": 2e-3,
+                "dreambooth-lora": 2e-3,
                 "imagic-embedding": 1e-2,
                 "imagic-unet": 2e-5,  # at 1e-4 the picture is all that is drawn, whatever the eta
             },
