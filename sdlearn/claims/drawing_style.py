@@ -14,8 +14,8 @@ twice: a run from 5 000 would see no more. Each model then draws the captions of
 What would explain that more pictures do not help: with so few steps the number of steps, and not
 that of pictures, can be what limits; and a style is one thing that all its pictures show, so that
 some tens of them can show it all, where a whole world of pictures would need more. What would
-explain a LoRA that keeps up: its learning rate is 25 times as high, and a style may need no more
-than what attention can change.
+explain a LoRA that keeps up: its learning rate is ten times as high, and a style may need no more
+than a low rank can hold.
 """
 
 from __future__ import annotations

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from sdlearn.claims.bench import Bench, sheet
 from sdlearn.claims.caption_dropout_runs import GUIDANCE, run_dropout
-from sdlearn.claims.failure_pictures import from_sheet
-from sdlearn.claims.held_out import held_out_attributes
+from sdlearn.claims.failure_pictures import from_sheet, pixel_distance
+from sdlearn.claims.learning import learn
+from sdlearn.claims.measuring import draw
 from sdlearn.claims.overflow import SAMPLER, measure_overflow
 from sdlearn.claims.recipe import DREAMBOOTH, DREAMBOOTH_PRIOR, TEXTUAL_INVERSION, Recipe
-from sdlearn.claims.sampler_runs import decoded, draw_latents
+from sdlearn.claims.sampler_runs import converged, decoded, draw_latents
 from sdlearn.claims.subjects import SUBJECTS, Subject
 from sdlearn.claims.work import Unit
-from sdlearn.evaluate.metrics import seen_shares
+from sdlearn.evaluate.situations import prompt
 
 if TYPE_CHECKING:
     import torch
@@ -62,8 +63,28 @@ def under_trained(bench: Bench) -> Pair:
 
 
 def copied(bench: Bench) -> Pair:
-    """DreamBooth from a single picture, of which training is told nothing but "sks person"."""
-    return learnt(bench, ONE_PICTURE, "copied")
+    """DreamBooth from a single picture, of which training is told nothing but "sks person".
+
+    Asked for a situation it may still draw that; asked by name alone it gives the picture back.
+    """
+    first, second = (_by_name(bench, recipe) for recipe in (ONE_PICTURE, DREAMBOOTH))
+    return first, second
+
+
+def _by_name(bench: Bench, recipe: Recipe) -> Case:
+    """A person asked for by name alone: how far each picture is from the nearest learnt from."""
+    key, number = f"failures/by-name-{recipe.name}", bench.size.part(DRAWN, least=SHOWN)
+
+    def compute() -> Unit:
+        sd, _ = learn(bench.sd, PERSON, recipe, bench.size)
+        prompts = [prompt({}, PERSON.class_word, recipe.called(PERSON))] * number
+        images = draw(sd, prompts, bench.size)
+        sheet([images], bench.work.picture(key))
+        known = [picture.image for picture in PERSON.pictures(recipe.pictures)]
+        return {"distance": [min(pixel_distance(one, k) for k in known) for one in images]}
+
+    unit = bench.work.unit(key, compute)
+    return Case(values=unit["distance"], images=from_sheet(bench.work.picture(key), 0, SHOWN))
 
 
 def too_fast(bench: Bench) -> Pair:
@@ -101,15 +122,17 @@ def few_sampler_steps(bench: Bench) -> Pair:
 
 
 def _drawn(bench: Bench, steps: int) -> Case:
-    key, number = f"failures/{steps}-sampler-steps", bench.size.part(DRAWN, least=SHOWN)
+    """Pictures, and how far each is from what the same noise becomes with many steps."""
+    key, number = f"failures/{steps}-steps", bench.size.part(DRAWN, least=SHOWN)
 
     def compute() -> Unit:
         images = decoded(bench, draw_latents(bench, SAMPLER, steps, number))
         sheet([images], bench.work.picture(key))
-        return {"seen": seen_shares(bench.judges, images, held_out_attributes(bench, number))}
+        finished = decoded(bench, converged(bench, SAMPLER, number))
+        return {"distance": list(map(pixel_distance, images, finished))}
 
     unit = bench.work.unit(key, compute)
-    return Case(values=unit["seen"], images=from_sheet(bench.work.picture(key), 0, SHOWN))
+    return Case(values=unit["distance"], images=from_sheet(bench.work.picture(key), 0, SHOWN))
 
 
 def no_dropout(bench: Bench) -> Pair:

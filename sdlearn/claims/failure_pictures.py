@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from sdlearn.claims.bench import THUMBNAIL
@@ -28,6 +29,16 @@ def row_of(images: Sequence[Image.Image]) -> str:
 def opened(row: str) -> Image.Image:
     """The pictures that `row_of` put away, RGB."""
     return Image.open(io.BytesIO(base64.b64decode(row))).convert("RGB")
+
+
+def pixel_distance(one: Image.Image, other: Image.Image) -> float:
+    """Root of the mean squared difference of two pictures, 0 to 1, at the smaller one's size."""
+    size = min(one.size, other.size)
+    first, second = (
+        np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX), dtype=np.float64) / 255
+        for image in (one, other)
+    )
+    return float(np.sqrt(((first - second) ** 2).mean()))
 
 
 def from_sheet(path: Path, row: int, number: int) -> list[Image.Image]:

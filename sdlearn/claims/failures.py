@@ -87,8 +87,8 @@ FAILURES: Sequence[Failure] = (
     Failure(
         name=f"too few sampler steps ({cases.FEW_STEPS})",
         search=("blurry pictures", "unfinished pictures", "how many steps"),
-        metric="asked and seen (share)",
-        higher=False,
+        metric="distance to many steps (RMS of pixels)",
+        higher=True,
         healthy="the usual steps",
         mend="About 20 steps; on a large model DDIM takes 50 or more.",
         make=cases.few_sampler_steps,
@@ -114,8 +114,8 @@ FAILURES: Sequence[Failure] = (
     Failure(
         name="copied instead of learnt (one picture, no captions)",
         search=("it copies my photo", "same pose every time", "memorised"),
-        metric="copies of a picture learnt from (share)",
-        higher=True,
+        metric="by name: distance to the learnt (RMS of pixels)",
+        higher=False,
         healthy="five pictures with captions",
         mend="Several different pictures, with captions that say what is not the subject.",
         make=cases.copied,
