@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sdlearn.finetune import FitConfig, fit
+from sdlearn.models.lora_files import DIFFUSERS_NAME
 
 if TYPE_CHECKING:
     from sdlearn.claims.recipe import Recipe
@@ -105,6 +106,10 @@ def peak_memory() -> Iterator[list[float]]:
 
 
 def _bytes(path: Path) -> int:
-    """The size of weights: what stands beside them in words is not counted."""
+    """The size of weights, without the words beside them.
+
+    A LoRA is saved twice, for diffusers and for other programs; one of its files is counted.
+    """
     files = [path] if path.is_file() else list(path.rglob("*.safetensors"))
+    files = [file for file in files if file.name == DIFFUSERS_NAME] or files
     return sum(file.stat().st_size for file in files)
