@@ -29,7 +29,7 @@ INTRO = """<!-- Built by `python book/claims_page.py` from data/results/claims a
 
 Courses repeat that DreamBooth is more faithful than Textual Inversion, that prior preservation
 stops language drift, that Imagic works between 0.6 and 0.8. Here each sentence is an experiment
-that runs on a laptop. Every figure has a {level} interval over subjects and seeds. "Open" means
+that runs on a laptop. Differences have a {level} interval over subjects and seeds. "Open" means
 that the interval leaves it open.
 
     sdlearn claims                       # what is there, and what was found

@@ -77,6 +77,8 @@ checks.repeatable(repeatable)
 # that looks at a picture and says which attributes it sees.
 
 # %%
+from tqdm.auto import tqdm
+
 from sdlearn.data.captions import caption
 from sdlearn.evaluate import Judges
 
@@ -84,7 +86,8 @@ judges = Judges.load("mini")
 wanted = {"hair_color": "green", "clothes_color": "red", "background": "white",
           "expression": "smiling", "style": "open-peeps"}
 prompts = {"English": caption(wanted), "Japanese": caption(wanted, "ja")}
-languages = {name: [draw(text, seed) for seed in range(3)] for name, text in prompts.items()}
+languages = {name: [draw(text, seed) for seed in range(3)]
+             for name, text in tqdm(prompts.items(), desc="drawing")}
 for name, pictures in languages.items():
     print(name, "prompt:", prompts[name])
     for attribute, value in wanted.items():
@@ -147,9 +150,10 @@ from sdlearn.data.characters import draw_character
 show_pictures([p.image for p in draw_character("personas", seed=2)], size=1.4);
 
 # %% [markdown]
-# And what each method of this course made of them in 200 steps. That takes a while, so the pictures are
-# loaded. A row is a method, and in brackets the chapter that takes it apart. A column is a situation and a
-# seed. Imagic, the last, learns no name: it edits the first picture.
+# And what each method of this course made of them. The first row is mini before any training. The others
+# trained for 200 steps, and Imagic, the last, anew for each picture: it learns no name, it edits the first
+# picture by a prompt. That takes a while, so the pictures are loaded. In brackets stands the chapter that
+# takes the method apart. A column is a situation and a seed.
 
 # %%
 asked = ["smiling,\non red", "sad,\non purple", "sunglasses,\non pink", "surprised,\non orange"]
@@ -161,10 +165,10 @@ for title, name in {"before": "before", "Textual Inversion (7)": "textual-invers
 show_rows(rows, asked, size=1.5);
 
 # %% [markdown]
-# **Look for yourself:** in which row does somebody forget her blue shirt? Who never gets her sunglasses? The
-# pictures in between are much alike, and yet the methods differ: in what they do to *other* people, and in
-# what they cost. Chapter 11 puts that in one table. Mini knows her drawing style. A character in another one
-# is harder, as you will see now.
+# **Look for yourself:** in which row does somebody forget her blue shirt? Which row keeps its background,
+# whatever was asked? The pictures in between are much alike, and yet the methods differ: in what they do
+# to *other* people, and in what they cost. Chapter 11 puts that in one table. Mini knows her drawing
+# style. A character in another one is harder, as you will see now.
 #
 # ## Teach it yours
 #
@@ -178,18 +182,19 @@ from dataclasses import replace
 from sdlearn.course.training import learn, steps
 from sdlearn.finetune import DreamBooth, FitConfig
 
-named = [replace(p, text=f"a {p.attributes['expression']} sks person, "
+kind = "creature" if "creature" in mine[0].text else "person"
+named = [replace(p, text=f"a {p.attributes['expression']} sks {kind}, "
                          f"on a {p.attributes['background']} background") for p in mine]
 method = DreamBooth(sd, instance_prompt="{text}", with_prior_preservation=False)
 learnt = learn(method, named, FitConfig(max_train_steps=steps(100)), name="00-my-character",
-               preview="a smiling sks person, on a green background")
+               preview=f"a smiling sks {kind}, on a green background")
 print(f"{len(learnt.losses)} steps in {learnt.seconds:.0f} seconds")
 
 # %%
 taught = sd.with_artefact(learnt.path).pipeline()
 taught.set_progress_bar_config(disable=True)
-asked = ["a smiling sks person, on a green background", "a sad sks person, on a yellow background",
-         "a surprised sks person, on a blue background"]
+asked = [f"a smiling sks {kind}, on a green background", f"a sad sks {kind}, on a yellow background",
+         f"a surprised sks {kind}, on a blue background"]
 rows = {"your pictures": [p.image.resize((64, 64)) for p in mine[:3]],
         "before": [draw(p, 1) for p in asked], "after": [draw(p, 1, taught) for p in asked]}
 show_rows(rows, ["smiling, green", "sad, yellow", "surprised, blue"], size=1.8);
@@ -288,17 +293,20 @@ machines = {"this machine": psutil.virtual_memory().total, "a GPU of 8 GB": 8e9,
 for way, trained in ways.items():
     size = needed(sizes["SD 1.5"], trained)
     fits = [name for name, memory in machines.items() if size < memory]
-    print(f"SD 1.5, {way:18} {size / 1e9:5.1f} GB at least: {', '.join(fits)}")
+    print(f"SD 1.5's U-Net, {way:18} {size / 1e9:5.1f} GB at least, not too small: {', '.join(fits)}")
 
 # %% [markdown]
-# "At least", because pictures on their way through the network need room as well; `sdlearn plan` counts all
-# of it. **What else differs:**
+# "At least", because the text encoder, the VAE and pictures on their way through the network need room as
+# well. So a machine that is named here may still be too small. `sdlearn plan` counts all of it.
+#
+# **What else differs:**
 #
 # - A laptop keeps your files. Colab and Kaggle throw the folder away when they stop: download what you made.
-# - A GPU has its own memory. Move the model there once (`device` does it), not at every step.
+# - A GPU has its own memory. Move the model there once (`load` did it), not at every step.
 # - On a processor, numbers of 16 bits are mostly no faster. On a GPU they are, and they need half the room.
 #
-# **Change one thing and look again:** halve the 4 bytes of what is not trained. What fits now?
+# **Change one thing and look again:** SDXL's U-Net has three times as many parameters. Put
+# `3 * sizes["SD 1.5"]` in the place of SD 1.5's. What fits? Then halve the 4 bytes of what is not trained.
 
 # %% [markdown]
 # ## What you may use pictures for
@@ -325,6 +333,8 @@ except ValueError as error:
 # things, which each entry has.
 #
 # ### Exercise 3: whom to name
+#
+# Write what has to stand beside a picture. Leave the text empty where nothing has to.
 #
 # <details><summary>Hint</summary>
 #
@@ -354,9 +364,11 @@ checks.credit(credit)
 # ### Exercise 4: an open question
 #
 # Make a second character, as unlike the first as you can, and teach it to mini with the cells above. Then
-# teach it with one picture only, and with one background for all five. Which of the three models still
-# draws a green background when you ask for it? Say what a set of pictures has to show so that a model can
-# tell the character from what is around it.
+# teach it with one picture only (`mine[:1]`), and with one background for all five:
+# `save_character("on-blue", style="lorelei", seed=0, background="blue")`, then `read_pictures("on-blue")`.
+# Give each training another `name`, or it replaces the one before. Which of the three models still draws a
+# green background when you ask for it? Say what a set of pictures has to show so that a model can tell the
+# character from what is around it.
 
 # %% [markdown]
 # ## What you have learnt

@@ -13,8 +13,8 @@
 # %% [markdown]
 # ## One space for both
 #
-# CLIP is two networks. One turns a text into a vector, the other a picture. The vectors are equally
-# long, so they can be compared: the **cosine** of the angle between them says how well the two fit.
+# CLIP is two networks. One turns a text into a vector, the other a picture. Both vectors hold as many
+# numbers, so they can be compared: the **cosine** of the angle between them says how well the two fit.
 #
 # Here is the small CLIP that judges mini's pictures in this course, and characters drawn anew.
 
@@ -64,13 +64,14 @@ print(f"mean cosine with its own caption {own:.2f}, with another's {others:.2f}"
 show_matrix(similarity, captions, "cosine of each picture with each caption")
 
 # %% [markdown]
-# Each column is a picture, in the order of the sheet above. Dark violet is a good fit. **Look for a large
-# number that is off the diagonal:** what do that picture and that caption have in common?
+# Each column is a picture, in the order of the sheet above (in the tensor it is a row). Dark violet is a
+# good fit. **Look for a large number that is off the diagonal:** what do that picture and that caption have
+# in common?
 
 # %% [markdown]
 # ### Exercise 1: the similarity matrix
 #
-# The networks' vectors have any length at first. Only their direction counts.
+# As arrows, the vectors of the networks have any length at first. Only their direction counts.
 #
 # <details><summary>Hint</summary>
 #
@@ -160,8 +161,8 @@ torch.testing.assert_close(by_hand, out.loss, rtol=1e-4, atol=1e-6)
 # %% [markdown]
 # ## Train a small one
 #
-# OpenAI's CLIP saw 400 million pairs. Ours sees a few hundred pictures, and captions that speak of colours
-# only. It starts with random weights. **Guess:** what is the loss of a CLIP that knows nothing?
+# OpenAI's CLIP saw 400 million pairs. Ours sees 256 pictures in batches of 32, and captions that speak of
+# colours only. It starts with random weights. **Guess:** what is the loss of a CLIP that knows nothing?
 
 # %%
 import numpy as np
@@ -173,9 +174,6 @@ from sdlearn.pretrain.dataset import WorldDataset
 drawn = characters(256, seed=1)
 pixels = np.stack([np.asarray(draw(a, 64, seed=i)) for i, a in tqdm(drawn, desc="drawing")])
 data = WorldDataset(pixels, [about_colors(a) for _, a in drawn])
-torch.manual_seed(0)
-small = build_clip(PretrainConfig(text_width=64, text_layers=2), judges.tokenizer).to(device)
-print(f"{sum(p.numel() for p in small.parameters()) / 1e6:.2f} million parameters")
 show_pictures(list(pixels[:6]), ["a", "b", "c", "d", "e", "f"])
 for letter, text in zip("abcdef", data.captions(torch.arange(6), 0.0, torch.Generator().manual_seed(0))):
     print(f"{letter}: {text}")
@@ -188,6 +186,9 @@ for letter, text in zip("abcdef", data.captions(torch.arange(6), 0.0, torch.Gene
 from sdlearn.course.training import steps
 
 B, losses, generator = 32, [], torch.Generator().manual_seed(0)
+torch.manual_seed(0)
+small = build_clip(PretrainConfig(text_width=64, text_layers=2), judges.tokenizer).to(device)
+print(f"{sum(p.numel() for p in small.parameters()) / 1e6:.2f} million parameters")
 optimizer = torch.optim.AdamW(small.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1)
 for _ in tqdm(range(steps(80)), desc="training"):
     indices = data.batch(B, generator)
@@ -226,8 +227,8 @@ show_matrix(similarity_ours, captions, "our CLIP")
 # %% [markdown]
 # Columns that look alike are pictures that it cannot tell apart yet. Which colours has it learnt first?
 #
-# **Change one thing and look again:** train with `B = 4`. The loss falls far below the dotted line of
-# before. Is this CLIP a better one?
+# **Change one thing and look again:** set `B = 4`, and run the cells from the training on. The loss falls far
+# below the dotted line of before, but the new line is lower too. Which CLIP finds more of the six captions?
 
 # %% [markdown]
 # ## Zero-shot: a classifier from words
@@ -265,8 +266,9 @@ axis.legend(fontsize=10);
 
 # %% [markdown]
 # Compare each group of bars with its last one, chance. The large patches of colour are learnt first: they
-# tell most pairs of a batch apart. An expression is a few pixels of mouth, and was not needed to win the
-# quiz. **CLIP learns what tells the captions of a batch apart, and nothing else.** Then compare word and
+# tell most pairs of a batch apart. Our CLIP never read a word for an expression, so its bar there is luck.
+# Mini's did read such words. But an expression is a few pixels of mouth, and rarely needed to win the quiz.
+# **CLIP learns what tells the captions of a batch apart, and nothing else.** Then compare word and
 # sentence. CLIP has read sentences; a single word does not say what is red. Does the sentence win everywhere?
 
 # %% [markdown]
@@ -390,7 +392,7 @@ print(f"cosine with itself turned round {(forward * turned).sum(1).mean():.2f}, 
       f"with another caption {elsewhere:.2f}")
 
 # %% [markdown]
-# A text is nearly a **bag of words** to it.
+# A text is nearly a **bag of words** to it: the words count, their order hardly.
 #
 # ## What CLIP does not see: how many
 #
@@ -416,15 +418,16 @@ show_pictures(crowds, [f"{n}: CLIP says {said}" for n, said in zip((1, 2, 3, 4),
 print(f"{sum(said == n for n, said in zip((1, 2, 3, 4), found))} of 4 are right")
 
 # %% [markdown]
-# Our CLIP never read a number, so this is no surprise. But OpenAI's did, and its authors name counting as
-# one of the things it is bad at. A caption says "two dogs" now and then. That is not enough to learn to
-# count.
+# Mini's CLIP never read a word for a number, so this is no surprise. But OpenAI's did, and its authors name
+# counting as one of the things it is bad at. A caption says "two dogs" now and then. That is not enough to
+# learn to count.
 
 # %% [markdown]
 # ## Which half Stable Diffusion uses
 #
 # Stable Diffusion has no use for the half that looks at pictures. It takes the text half. And of that, not
 # the one vector that was compared so far, but the vectors of **all** tokens.
+# (A token is a word, or a piece of one.)
 
 # %%
 from sdlearn import load
@@ -497,8 +500,8 @@ checks.room(room)
 # ## What happens to Japanese
 #
 # CLIP's tokens were learnt from English. Mini's were learnt from both languages of this course. The same
-# captions, in both languages, by both tokenizers. **Guess** how many times as many tokens CLIP makes of
-# Japanese.
+# captions, in both languages, by both tokenizers. **Guess:** for the same caption, how many times as many
+# tokens does CLIP need in Japanese as in English?
 
 # %%
 from sdlearn.models.clip_tokenizer import clip_tokenizer
@@ -520,11 +523,11 @@ for name, length in lengths.items():
     print(f"{name:12} {length:5.1f} tokens a caption")
 
 # %% [markdown]
-# A word that a tokenizer does not know falls apart into **bytes**, and most Japanese signs have as many as 髪.
-# Nothing is lost: no text is unknown. But the limit comes sooner, and no token means "purple" or "hair" any
-# more. The encoder would have to spell, and CLIP rarely saw Japanese to learn it from. That is why Stable
-# Diffusion 1 understands so little Japanese, and why models made for Japan bring a tokenizer and a text
-# encoder of their own.
+# A word that a tokenizer does not know falls apart into pieces, in the worst case into single **bytes**: a
+# Japanese letter such as 髪 has three. Nothing is lost: no text is unknown. But the limit comes sooner, and
+# no token means "purple" or "hair" any more. The encoder would have to spell, and CLIP rarely saw Japanese
+# to learn it from. This, and training on mostly English captions, is why Stable Diffusion 1 understands so
+# little Japanese, and why models made for Japan bring a tokenizer and a text encoder of their own.
 
 # %% [markdown]
 # ### Exercise 5: an open question
@@ -543,7 +546,8 @@ for name, length in lengths.items():
 # - Stable Diffusion takes the text half, with one vector a token, 77 of them, and tokens made for English.
 #
 # **What would break** if a batch held the same picture twice? (Two captions would be right, and the loss
-# would call one of them wrong.)
+# would call one of them wrong. It happens in our loop now and then, as it draws 32 of only 256. With 400
+# million pairs it is rare.)
 #
 # **Papers:** Radford et al. 2021, arXiv:2103.00020 (CLIP); van den Oord et al. 2018, arXiv:1807.03748 (the
 # loss); Yuksekgonul et al. 2022, arXiv:2210.01936 (bags of words).

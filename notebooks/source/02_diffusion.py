@@ -28,7 +28,7 @@ character = {
     "glasses": "round", "clothes_color": "red", "background": "yellow",
 }
 picture = to_pixel_values(draw(character, 64), 64)  # (3, H, W), from -1 to 1
-show_pictures([picture], ["one character"])
+show_pictures([picture], ["one character"]);
 
 # %% [markdown]
 # `betas` says how much noise each of the thousand steps adds: its variance. These are Stable
@@ -44,7 +44,7 @@ for t in range(T):
     noisy = (1 - betas[t]).sqrt() * noisy + betas[t].sqrt() * torch.randn_like(noisy)
     if (t + 1) % 125 == 0:
         seen.append(noisy)
-show_pictures(seen, ["the picture", *[f"step {t}" for t in range(125, T + 1, 125)]], columns=9)
+show_pictures(seen, ["the picture", *[f"step {t}" for t in range(125, T + 1, 125)]], columns=9);
 
 # %% [markdown]
 # At the end there is nothing but noise. **Look again at step 250:** what can you still tell, and what
@@ -86,7 +86,7 @@ left.plot(1 - alpha_bar, label="noise")
 left.set(xlabel="timestep", ylabel="share of the variance")
 left.legend()
 right.semilogy(alpha_bar / (1 - alpha_bar))
-right.set(xlabel="timestep", ylabel="signal-to-noise ratio")
+right.set(xlabel="timestep", ylabel="signal-to-noise ratio");
 
 # %% [markdown]
 # ### Exercise 1: the formula
@@ -143,7 +143,7 @@ points = world.sample(4000, torch.Generator().manual_seed(0))[0].float()  # (N, 
 times = [0, 200, 400, 600, 999]
 clouds = [alpha_bar[t].sqrt() * points + (1 - alpha_bar[t]).sqrt() * torch.randn_like(points)
           for t in times]
-show_points(clouds, [f"timestep {t}" for t in times])
+show_points(clouds, [f"timestep {t}" for t in times]);
 
 # %% [markdown]
 # **Guess:** you are shown one point of the picture on the right, and asked which noise was added to it.
@@ -211,11 +211,11 @@ with torch.no_grad():
     ours = (denoiser(noisy.to(device), timesteps.to(device)).cpu() - noise).square().mean().item()
 print(f"loss of the best possible answer: {best:.3f}; of your network: {ours:.3f}; "
       f"of answering 0 always: {noise.square().mean():.3f}")
-show_losses(losses).axes[0].axhline(best, color="black", linestyle="--")
+show_losses(losses).axes[0].axhline(best, color="black", linestyle="--");
 
 # %% [markdown]
-# The dashed line is the floor: no network gets below it. **This is why the loss of a diffusion model
-# says so little:** most of it is noise that nobody could have guessed.
+# The dashed line is the floor. Single steps fall below it by luck, but in the mean no network does. **This
+# is why the loss of a diffusion model says so little:** most of it is noise that nobody could have guessed.
 
 # %% [markdown]
 # ## Noise out
@@ -252,7 +252,7 @@ def believed(noisy, t):
     return (noisy - (1 - alpha_bar[t]).sqrt() * pred) / alpha_bar[t].sqrt(), pred
 
 show_points([believed(cloud, t)[0] for cloud, t in zip(clouds[1:], times[1:])],
-            [f"believed at {t}" for t in times[1:]])
+            [f"believed at {t}" for t in times[1:]]);
 
 # %% [markdown]
 # At timestep 999 it answers with places inside the ring, where no point ever was. That is no mistake:
@@ -263,6 +263,8 @@ show_points([believed(cloud, t)[0] for cloud, t in zip(clouds[1:], times[1:])],
 # ask again.
 #
 # ### Exercise 4: one step
+#
+# Write this step as a function.
 #
 # <details><summary>Hint</summary>
 #
@@ -295,7 +297,7 @@ for t, t_prev in zip(levels[:-1], levels[1:]):
     sample = alpha_bar[t_prev].sqrt() * original + (1 - alpha_bar[t_prev]).sqrt() * pred
     film.append(sample)
 show_points([film[i] for i in (0, 20, 35, 45, 50)],
-            [f"after {i} steps" for i in (0, 20, 35, 45, 50)])
+            [f"after {i} steps" for i in (0, 20, 35, 45, 50)]);
 
 # %% [markdown]
 # Noise went in, points on the ring came out, and none of them was in the training data. How right are
@@ -341,12 +343,13 @@ with torch.no_grad():
         for name, shown in (("seen", noisy), ("believed", original)):
             rows[name].append(sd.vae.decode(shown / scale).sample[0])
 show_pictures(rows["seen"] + rows["believed"],
-              [f"{name} at {t}" for name in rows for t in (50, 250, 450, 650, 850, 999)], columns=6)
+              [f"{name} at {t}" for name in rows for t in (50, 250, 450, 650, 850, 999)], columns=6);
 
 # %% [markdown]
-# Upper row: what the network sees. Lower row: what it takes it for. From right to left is how it draws:
-# first one colour and a blob, then a head, then a face. The prompt says only "a person"; everything
-# else comes out of the noise.
+# Upper row: what the network sees. Lower row: what it takes it for. From left to right it knows less: first
+# the face is lost, then the head, and at the end a colour and a blob are left. When mini draws, it goes from
+# right to left. The prompt says only "a person". Everything else the network reads from what is left of the
+# picture. Where nothing is left it has to guess.
 
 # %% [markdown]
 # ### Exercise 5: an open question

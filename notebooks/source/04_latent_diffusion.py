@@ -70,10 +70,11 @@ show_pictures([*pixel_values[:7], *back[:7], *difference[:7]], columns=7);
 #
 # ### Exercise 1: decibels
 #
+# Write PSNR as a function. Cut what came back to -1 and 1 first: a decoder's answer may lie a little beyond.
+#
 # <details><summary>Hint</summary>
 #
-# How wide is the range from -1 to 1? And what comes out of a decoder may lie a little beyond it: clamp it
-# first.
+# How wide is the range from -1 to 1? `clamp` cuts.
 #
 # </details>
 
@@ -103,7 +104,7 @@ for style in sorted({who["style"] for _, who in chosen}):
     print(f"{style:12} {by_hand[ours].mean():5.1f} dB ({int(ours.sum())} pictures)")
 
 # %% [markdown]
-# Is it true that the edges are hit? Count it: a place is an edge where its neighbours differ much.
+# Do edges really lose the most? Count it: a place is an edge where its neighbours differ much.
 
 # %%
 right = pixel_values.diff(dim=3).abs().mean(1)[:, :-1]  # (B, H-1, W-1)
@@ -113,7 +114,6 @@ error = (back - pixel_values).square().mean(1)[:, :-1, :-1]
 edges = contrast > contrast.quantile(0.9)
 print(f"the tenth of the places with most contrast holds {error[edges].sum() / error.sum():.0%} "
       "of the squared error")
-assert 0 <= error[edges].sum() <= error.sum()
 
 # %% [markdown]
 # The error is not spread evenly: it sits where the picture changes from one pixel to the next.
@@ -175,15 +175,18 @@ explore(changed, {"channel": [0, 1, 2, 3], "added": [-4.0, 0.0, 4.0]}, sheet=12)
 # Nobody told the channels what to mean: the encoder and the decoder made it up between them.
 
 # %% [markdown]
-# ## The letters K and L
+# ## The letters K and L in `AutoencoderKL`
 #
 # The encoder does not answer with one code, but with a mean and a standard deviation for every value.
 # In training the code is drawn from there. Two losses pull: the picture must come back, and the codes must
-# not be far from a standard normal distribution. How far is the **Kullback-Leibler divergence**:
+# not be far from a standard normal distribution. How far they are is measured by the **Kullback-Leibler
+# divergence**:
 #
 # $$\text{KL} = \tfrac12\left(\mu^2 + \sigma^2 - 1 - \ln\sigma^2\right)$$
 #
 # ### Exercise 2: how far from normal
+#
+# Write the formula as a function.
 #
 # <details><summary>Hint</summary>
 #
@@ -215,11 +218,14 @@ torch.testing.assert_close(each.sum((1, 2, 3)), dist.kl(), rtol=1e-4, atol=0.1)
 print(f"standard deviation of one code: {dist.std.mean():.3f}; of all codes: {dist.mean.std():.2f}")
 print(f"KL of one value: {each.mean():.2f}; there and back with the mean: "
       f"{by_hand[:20].mean():.2f} dB, with a draw: {with_a_draw.mean():.2f} dB")
+with torch.no_grad():
+    noise = torch.randn(7, *dist.mean.shape[1:], generator=torch.Generator().manual_seed(0)).to(device)
+    show_pictures(list(vae.decode(noise).sample.cpu()), columns=7);
 
 # %% [markdown]
 # The first won, by far. The KL loss has a tiny weight, in mini as in Stable Diffusion: it keeps the codes
 # from running away and makes the decoder stand a little noise, no more. **So this VAE cannot draw from
-# pure noise.** That is what the diffusion model is for.
+# pure noise:** the row of pictures is what its decoder makes of it. For that there is the diffusion model.
 
 # %% [markdown]
 # ## Half-way between two pictures
@@ -396,21 +402,25 @@ for name, network in networks.items():
     print(f"{name}: {sum(p.numel() for p in network.parameters()) / 1e6:.2f} million parameters")
 
 # %% [markdown]
-# The loop is chapter 2's. Only the end differs: it stops when the time is over.
+# The loop is chapter 2's. It stops when the time is over, and the learning rate falls until then.
 
 # %%
 import time
 
+from tqdm.auto import tqdm
+
 from sdlearn.course.training import steps
 
-# on a processor only this program's own time counts, whatever else the machine does
+# on a processor only this thread's own time counts, whatever else the machine does
 clock = time.thread_time if device.type == "cpu" else time.perf_counter
 
 def train(network, originals, seconds, batch=8, learning_rate=2e-3):
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
-    begun, losses = clock(), []
+    begun, losses, bar = clock(), [], tqdm(total=100, desc="training", unit="%")
     for _ in range(steps(100_000)):
-        if (past := (clock() - begun) / seconds) >= 1:
+        past = (clock() - begun) / seconds
+        bar.update(min(int(100 * past), 100) - bar.n)
+        if past >= 1:
             break
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - 0.95 * past)
         original = originals[torch.randint(len(originals), (batch,))]
@@ -420,6 +430,7 @@ def train(network, originals, seconds, batch=8, learning_rate=2e-3):
         loss = (pred - noise).square().mean()
         optimizer.zero_grad(), loss.backward(), optimizer.step()
         losses.append(loss.item())
+    bar.close()
     return losses, clock() - begun
 
 # %% [markdown]
@@ -439,8 +450,9 @@ print(f"in latents: {len(losses_in_latents)} steps, {latents_a_second:.1f} a sec
       f"{latents_a_second / pixels_a_second:.1f} times as many")
 
 # %% [markdown]
-# Not twelve times: the two outer sizes of the network for pixels are narrow, so that it is no straw man.
-# (On a GPU, networks as small as these mostly wait, so there the ratio says little.) And what have they learnt? Both draw, from noise, in 30 steps.
+# Not twelve times: we made the two outer sizes of the network for pixels narrow, so that it gets a fair
+# chance. (On a GPU, networks as small as these mostly wait, so there the ratio says little.) And what have
+# they learnt? Both draw, from noise, in 30 steps.
 
 # %%
 @torch.no_grad()
@@ -459,7 +471,7 @@ for name, network in networks.items():
     made[name] = draw_with(network, (7, *data[name].shape[1:]))
     if name == "latents":
         made[name] = decode(made[name] / scale)
-    print(f"{name}: 7 pictures in {clock() - begun:.1f} s, the decoder's time included")
+    print(f"{name}: 7 pictures in {clock() - begun:.1f} s{', with the decoder' * (name == 'latents')}")
 show_pictures([*learnt_from[:7], *made["pixels"], *made["latents"]], columns=7);
 
 # %% [markdown]
@@ -495,7 +507,7 @@ print(f"mini's VAE was trained for {minutes:.0f} minutes, {minutes * 60 / second
 # %% [markdown]
 # ## What it costs
 #
-# Convolutions cost as many operations as there are places. **Attention** is worse: every place looks at
+# The cost of a convolution grows with the number of places. **Attention** is worse: every place looks at
 # every other, so it costs the places *squared*.
 #
 # ### Exercise 4: pairs
@@ -518,8 +530,8 @@ def attention_pairs(height, width, factor):
 checks.attention_pairs(attention_pairs)
 
 # %% [markdown]
-# The table, for mini and for the two large ones. A GiB is what one map of all pairs would take, in half
-# precision, for one head.
+# The table, for mini and for the two large ones. The last two columns say how many GiB one table of all pairs
+# (a *map*) would take, for one head of attention, with 2 bytes a number.
 
 # %%
 large = {name: (a.vae["sample_size"], len(a.vae["block_out_channels"]), a.vae["latent_channels"])
@@ -535,8 +547,8 @@ for name, (side, levels, channels) in {**shapes, **large}.items():
           f"{pairs / few:6.0f}x{pairs * 2 / 2**30:22,.3f}{few * 2 / 2**30:12.3f}")
 
 # %% [markdown]
-# **This is why it came home to an ordinary GPU.** In the pixels of Stable Diffusion 1.5, one map of one
-# head would not fit on any single GPU that a person owns. In latents it is a small part of one.
+# **This is why Stable Diffusion runs on an ordinary GPU.** In the pixels of Stable Diffusion 1.5, one map
+# of one head would not fit on any single GPU that a person owns. In latents it is a small part of one.
 #
 # To be fair: nobody would attend to all pixels. Models that draw in pixels attend only at their small
 # inner sizes, and first draw a small picture that other models enlarge. And modern attention never keeps the

@@ -7,9 +7,9 @@
 #
 # You need: chapter 5 (the three parts). Chapter 7 (Textual Inversion) helps.
 #
-# **Before you run anything, write down:** you have *one* picture of somebody, and want other hair. Why
-# does it not help to ask the model for "a person with short pink hair"? And why not to show it the picture
-# until it can draw nothing else?
+# **Before you run anything, write down:** you have *one* picture of somebody, and want other hair. Why does
+# it not help to ask the model for "a person with short pink hair"? And why not train on the picture until
+# the model can draw nothing else?
 
 # %% [markdown]
 # ## A picture, and what it should become
@@ -28,7 +28,7 @@ target_prompt = "a person with short pink hair, micah style"
 
 def draw(model, prompt, seed=0):
     pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline.set_progress_bar_config(desc="drawing", leave=False)
     return pipeline(prompt, num_inference_steps=20, guidance_scale=5.0,
                     generator=torch.Generator().manual_seed(seed)).images[0]
 
@@ -40,15 +40,16 @@ show_pictures([picture.image, *[draw(sd, target_prompt, seed) for seed in range(
 # %% [markdown]
 # The prompt alone gives *somebody* with pink hair. Imagic needs three stages to make it this one:
 #
-# - **A.** Find the embedding under which the frozen model draws something like the picture: `e_opt`.
-#   Start at the prompt's own, `e_tgt`.
+# - **A.** Find the embedding under which the frozen model draws something like the picture: `e_opt`. Start
+#   at the prompt's own, `e_tgt`. (An embedding is here all that the text encoder makes of a prompt, what
+#   chapter 5 called `states`, and not one row of chapter 7.)
 # - **B.** Train the U-Net at `e_opt`, until it draws the picture itself.
 # - **C.** Draw between `e_opt` and `e_tgt`.
 
 # %% [markdown]
 # ## Stage A by hand
 #
-# The question of chapter 2, with one change: not the network is trained but what it is *told*. The noise
+# The question of chapter 2, with one change: what trains is not the network but what it is *told*. The noise
 # and timestep of each step come from the package's own generators, so that both can be compared.
 
 # %%
@@ -122,6 +123,8 @@ for stage, values in losses.items():
           f"last third: {sum(values[-third:]) / third:.3f}")
 
 # %% [markdown]
+# Which stage was it? Compare the two lines. Timesteps are drawn at random, so small differences mean nothing.
+#
 # ## Stage C: in between
 #
 # `eta` says how far to go: 0 is the picture's embedding, 1 the prompt's.
@@ -145,7 +148,7 @@ def interpolate_embeddings(e_tgt, e_opt, eta):
 checks.interpolate_embeddings(interpolate_embeddings)
 
 # %% [markdown]
-# The package's has the two ends exactly, and a straight line between them:
+# The package's function has the two ends exactly, and a straight line between them:
 
 # %%
 e_opt = result.e_opt.encoder_hidden_states
@@ -160,31 +163,30 @@ print(f"e_opt and e_tgt: cosine {cosine:.2f}, distance {(e_opt - e_tgt).norm():.
 # %% [markdown]
 # ## The slider
 #
-# **Predict:** from left to right, what changes first: the hair, the background, or who it is?
+# **Predict:** from left to right, what changes first: the hair, the face, the background, or who it is?
 
 # %%
 from sdlearn.course.widgets import explore
 
-drawn = {}
+etas = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+drawn = dict(zip(etas, result.draw(etas)))
 
 def at_eta(eta):
-    if eta not in drawn:
-        drawn[eta] = result.draw([eta])[0]
     return drawn[eta]
 
-etas = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 explore(at_eta, {"eta": etas});
 
 # %% [markdown]
 # On the left is the picture, drawn by the model. On the right is the prompt, drawn by a model that knows
-# one picture too well. The edit is somewhere between. The paper's authors chose by eye, mostly 0.6 to 0.8,
-# and the best place differs from picture to picture and from noise to noise.
+# one picture too well. The prompt says nothing of the expression, so that may change too. The edit is
+# somewhere between. The paper's authors chose by eye, mostly 0.6 to 0.8, and the best place differs from
+# picture to picture and from noise to noise.
 
 # %% [markdown]
 # ## Choosing eta by a rule
 #
-# Two judges look at the row. One says how alike each is to the picture, the other how well it fits the
-# prompt.
+# Two judges look at the row: networks that never drew anything (chapter 8, *Measured*). One says how alike
+# each is to the picture, the other how well it fits the prompt.
 
 # %%
 from sdlearn.evaluate import Judges
@@ -200,10 +202,10 @@ def fits(images):
     return judges.clip_image_embeds(images) @ wanted
 
 row = [at_eta(eta) for eta in etas]
-unrelated = draw(sd, target_prompt, seed=0)  # from a model that never saw the picture
+stranger = draw(sd, target_prompt, seed=0)  # from a model that never saw the picture
 print("alike to the picture:", " ".join(f"{value:6.2f}" for value in faithful(row)))
 print("fits the prompt:     ", " ".join(f"{value:6.2f}" for value in fits(row)))
-print(f"a picture that has nothing to do with it is alike by {faithful([unrelated])[0]:.2f}")
+print(f"a picture that has nothing to do with it is alike by {faithful([stranger])[0]:.2f}")
 
 # %% [markdown]
 # ### Exercise 2: a scale of its own
@@ -256,27 +258,28 @@ def largest_edit(etas, kept, keep):
 checks.largest_edit(largest_edit)
 
 # %% [markdown]
-# The package's rule is this one, with one thing more: if a smaller eta gives as strong an edit, it takes
-# that, as going on would only lose more of the picture.
+# The package's rule is this one, with one thing more: if a smaller eta gives nearly as strong an edit, it
+# takes that, as going on would only lose more of the picture.
 
 # %%
 import matplotlib.pyplot as plt
 
 from sdlearn.finetune import choose_eta
 
+keep = 0.7  # share of the picture that has to stay
 choice = choose_eta(etas, faithful(row).tolist(), fits(row).tolist(),
-                    unrelated=float(faithful([unrelated])[0]), keep=0.7)
+                    unrelated=float(faithful([stranger])[0]), keep=keep)
 figure, axis = plt.subplots()
 axis.plot(etas, choice.kept, marker="o", label="kept of the picture")
 axis.plot(etas, choice.edit_strength, marker="s", label="fits the prompt (cosine)")
-axis.axhline(0.7, color="C3", linestyle=":", label="keep at least")
+axis.axhline(keep, color="C3", linestyle=":", label="keep at least")
 axis.axvline(choice.eta, color="C2", linestyle="--", label="chosen")
 axis.set(xlabel="eta", ylabel="share, or cosine")
 axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 print(f"eta {choice.eta:g}: {choice.reason}")
 
 # %%
-show_pictures([picture.image, at_eta(choice.eta), unrelated],
+show_pictures([picture.image, at_eta(choice.eta), stranger],
               ["the picture", f"eta {choice.eta:g}", "the prompt alone"], size=2.2);
 
 # %% [markdown]
@@ -301,7 +304,7 @@ without_b = replace(result, sd=sd).draw([0.0, 0.4, 0.8])
 # draws the same:
 
 # %%
-skipping_a = Imagic(sd, target_prompt=target_prompt, embedding_steps=0, unet_steps=steps(100))
+skipping_a = Imagic(sd, target_prompt=target_prompt, embedding_steps=0, unet_steps=steps(250))
 run(skipping_a.fit([picture]))
 without_a = skipping_a.result.draw([0.0, 0.4, 0.8])
 assert without_a[0].tobytes() == without_a[2].tobytes()

@@ -46,6 +46,7 @@ for style, number in shares.most_common():
 #
 # The Creative Commons licences are built from parts. **BY**: name the artist. **SA**: share what you make
 # under the same licence. **NC**: not for money. **ND**: publish no changed versions. CC0 asks for nothing.
+# `MIT` and `Apache-2.0` are licences for programs, and allow both.
 #
 # ### Exercise 1: may I use this?
 #
@@ -85,8 +86,8 @@ print("to be named:", "; ".join(p.author for p in mixed if p.license != "CC0-1.0
 
 # %% [markdown]
 # What the licence does not say: whether *learning* from a picture is a use that needs it. That depends on
-# the country and the purpose, and courts are still deciding. A style belongs to nobody; a picture, a
-# character and a face do.
+# the country and the purpose, and courts are still deciding. In most countries a style belongs to nobody; a
+# picture or a character has an owner, and a face has rights of its own.
 
 # %% [markdown]
 # ## Does the model remember a picture?
@@ -121,15 +122,18 @@ checks.nearest(nearest)
 # %% [markdown]
 # But how near is *too* near? Pictures of one style are always alike. So we ask real pictures: they cannot be
 # copies, as mini never saw them. **A picture is a near-copy if it is closer to a training picture than
-# 99 of 100 real pictures are.** Those of just the attributes that were asked for do not count: they are
-# meant to be alike.
+# 99 of 100 real pictures are.** Training pictures of just the attributes that were asked for do not
+# count: they are meant to be alike.
 
 # %%
+from tqdm.auto import tqdm
+
 from sdlearn.data.render import draw, hash_free
 from sdlearn.evaluate.near_copies import near_copies, nearest_others
 
 def real_pictures(chosen):
-    return [draw(a, world.image_size, seed=hash_free(world.seed, i)) for i, a in chosen]
+    return [draw(a, world.image_size, seed=hash_free(world.seed, i))
+            for i, a in tqdm(chosen, desc="drawing")]
 
 held_out = world.held_out(150)
 training_pictures, held_out_pictures = real_pictures(training), real_pictures(held_out)
@@ -144,7 +148,7 @@ from sdlearn.data.captions import caption
 
 def draw_with(model, prompts, steps=12):
     pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline.set_progress_bar_config(desc="drawing", leave=False)
     seeds = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
     return pipeline(prompts, num_inference_steps=steps, guidance_scale=5.0, generator=seeds).images
 
@@ -176,7 +180,7 @@ from sdlearn.course.widgets import explore
 
 distances = 1 - drawn_embeds @ training_embeds.T  # (N, M): both have rows of length one
 closest = distances.argmin(dim=1)
-assert torch.equal(distances.amin(dim=1), by_mini)  # by hand, as the package has it
+assert torch.equal(distances.amin(dim=1), by_mini)  # none has just these attributes, so none is left out
 
 def pair(picture):
     return np.hstack([np.asarray(drawn[picture]), np.asarray(training_pictures[closest[picture]])])
@@ -184,20 +188,18 @@ def pair(picture):
 explore(pair, {"picture": range(len(drawn))});
 
 # %% [markdown]
-# **Siblings or copies?** Colours and clothes differ in most pairs. And mind what we did: we searched a small
-# part of the training pictures. Not having found a copy is no proof that there is none. `sdlearn evaluate`
-# searches more of them.
+# **Siblings or copies?** In how many pairs do hair colour or clothes differ? Count. And mind what we did:
+# we searched a small part of the training pictures. Not having found a copy is no proof that there is none.
+# `sdlearn evaluate` searches more of them.
 
 # %% [markdown]
 # ## A model that does remember
 #
-# Now one on purpose: two pictures, one prompt, many steps, a high learning rate, no class pictures.
-# **Guess:** after how many steps does the prompt give a training picture back? And what happens when you ask
-# for a green background?
+# Now one on purpose: two pictures, one prompt that names no background, no class pictures. Each picture is
+# seen at every step. **Guess:** after how many steps does the prompt give a training picture back? And what
+# happens when you ask for a green background?
 
 # %%
-from tqdm.auto import tqdm
-
 from sdlearn.course.training import steps
 from sdlearn.finetune import DreamBooth, FitConfig, fit
 
@@ -330,9 +332,9 @@ print(f"and no number of the picture changed by more than {change} of 255")
 # %% [markdown]
 # ## From "could be used" to "is used"
 #
-# A picture is used when it saves more time than it takes. That can be computed. **Write down first:** of ten
-# pictures from mini, how many are just what was asked for? (The prompts above ask for combinations that mini
-# never saw, which is what one wants a model for.)
+# A picture is used when it saves more time than it takes. That can be computed. **Write down first:** of
+# eight pictures from mini, how many are just what was asked for? (The prompts above ask for combinations
+# that mini never saw, which is what one wants a model for.)
 
 # %%
 import time
@@ -370,7 +372,7 @@ print(f"by hand: {panels * minutes_by_hand} minutes")
 
 # %%
 found = {name: license_of(name)["license"] for name in shares}
-price, sold, share_for_artists = 10, 10_000, 0.3  # yen a picture, pictures, of the income: yours
+price, sold, share_for_artists = 10, 10_000, 0.3  # yen for a picture; pictures sold; share of the income
 print(f"every picture's licence is known: {all(found.values())}")
 print(f"near-copies among {len(drawn)} drawn: {share * len(drawn):.0f}")
 print(f"pictures say that a model drew them: {read_generated(path).model == 'mini'}")

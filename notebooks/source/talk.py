@@ -8,7 +8,8 @@
 #
 # Before the talk: run all cells once, and leave the kernel running. Nothing after that needs a network.
 #
-# "Hello. In ten minutes we will teach an image model somebody it has never seen. It runs here, on this laptop."
+# "Hello. In ten minutes we will teach an image model somebody it has never seen. It runs here, on this
+# laptop."
 
 # %% slideshow={"slide_type": "skip"}
 from contextlib import closing
@@ -66,8 +67,9 @@ picture_row([row(anybody), row(somebody)], ["the model's", "mine"], height=190)
 # %% [markdown] slideshow={"slide_type": "notes"}
 # **35 seconds; 20 in the short talk.**
 #
-# "On the left: the same prompt three times. Good pictures, of anybody. On the right: a character that somebody
-# made. No prompt will give me her. A model of my own style serves me better than a general one."
+# "On the left: nearly the same prompt three times. Good pictures, of anybody. On the right: a character
+# that somebody made. No prompt will give me her. A model of my own style serves me better than a general
+# one."
 #
 # Mini is a small, real Stable Diffusion that was trained for this course, on pictures by artists with clear
 # licences.
@@ -113,7 +115,7 @@ static_slider(noisy, "timestep", [0, 25, 50, 100, 200, 300, 450, 600, 800, 999],
 # Drag the slider slowly to the right.
 #
 # "We add noise to a picture, at a thousand strengths. That makes the training data. The network guesses the
-# noise. At the right end nothing is left of the picture."
+# noise. At the right end hardly anything is left of the picture."
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing: noise out
@@ -139,8 +141,8 @@ static_slider(lambda step: film[step], "step", range(len(film)), start=8)
 #
 # Live: take a prompt from the audience, and run both cells (a second). Offline: use what is there.
 #
-# "Start with nothing but noise. Ask: which noise do you see? Take a little away, twenty times. First comes the
-# background, then the person, then the face. A guess, repeated, becomes a picture."
+# "Start with nothing but noise. Ask: which noise do you see? Take a little away, twenty times. First comes
+# the background, then the person, then the face. A guess, repeated, becomes a picture."
 
 # %% [markdown] slideshow={"slide_type": "slide"} tags=["ten-minutes"]
 # ## Why it runs at home
@@ -181,8 +183,8 @@ Markdown(f"Waifu Diffusion 1.3: **680 000** pictures, {GPUS} GPUs, {DAYS} days, 
 # Stable Diffusion 1.4 and 680 000 pictures from a picture board. With plenty of good data nothing is more
 # accurate. Who of us has that?"
 #
-# Source: the release notes of Waifu Diffusion 1.3 (pictures, 8 A40 GPUs, about ten days, about 3 100 dollars).
-# Mini's pictures are loaded: `notebooks/shipped_pictures.py` trains them.
+# Source: the release notes of Waifu Diffusion 1.3 (pictures, 8 A40 GPUs, about ten days, about 3 100
+# dollars). Mini's pictures are loaded: `notebooks/shipped_pictures.py` trains them.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Textual Inversion: one new word
@@ -210,7 +212,8 @@ picture_row([row(somebody), row(strange)], height=150)
 # "Three to five pictures. The model stays frozen. A few new rows in the table of words are trained: find the
 # word whose meaning is this person. See the hair and the glasses. It hardly overfits, and the file is tiny."
 #
-# "But it only finds what the model can express. Below: a style that it never saw. Close, and not her."
+# (Ten minutes only.) "But it only finds what the model can express. Below: a style that it never saw. It
+# finds somebody that it knows, and not her."
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## DreamBooth: teach the U-Net
@@ -248,8 +251,8 @@ done, seconds = train(method, hero, seconds=17)
 # %% [markdown] slideshow={"slide_type": "notes"}
 # **35 seconds; 20 in the short talk.**
 #
-# Ask: "Which hair? Glasses?" Change `SEED` and `WISHES` (or `STYLE`: lorelei, adventurer, notionists). Run both
-# cells. **Go on to the next slide at once:** the model trains while you speak, for 17 seconds at most.
+# Ask: "Which hair? Glasses?" Change `SEED` and `WISHES` (or `STYLE`: lorelei, adventurer, big-smile). Run
+# both cells. **Go on to the next slide at once:** the model trains while you speak, for 17 seconds at most.
 #
 # If nobody answers: run them as they are. If the laptop fails: the deck in `outputs/slides` has this
 # character, trained.
@@ -292,10 +295,10 @@ Markdown(f"**{done}** steps in **{seconds:.0f}** seconds")
 # %% [markdown] slideshow={"slide_type": "notes"}
 # **35 seconds; 20 in the short talk.**
 #
-# Run the cell (three seconds). Drag the slider from 0 to 100.
+# Run the cell (some seconds). Drag the slider from 0 to 100.
 #
-# "Twenty seconds of training. It is rough, and you can tell who it is. Green, yellow, blue: the prompt still
-# counts."
+# "Seventeen seconds of training, at most. It is rough, and you can tell who it is. Green, yellow, blue: the
+# prompt still counts."
 
 # %% [markdown] slideshow={"slide_type": "slide"} tags=["ten-minutes"]
 # ## LoRA: the same lesson, smaller
@@ -315,7 +318,6 @@ Markdown(f"Two thin matrices beside each big one: **{count(sd.unet) / small:.0f}
 # ## Imagic: edit one picture
 
 # %% slideshow={"slide_type": "-"} tags=["hide-input"]
-original = draw_character("micah", seed=3, number=1, glasses="none")[0].image
 etas = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 static_slider(lambda eta: shipped_picture(f"talk/imagic-eta-{eta:g}"), "eta", etas, start=2, height=330)
 

@@ -69,8 +69,8 @@ EXPRESSIBLE = Claim(
     ),
     paper=(
         "DINO .668 against .569 on Stable Diffusion (Ruiz et al. 2022, arXiv:2208.12242, table 1); "
-        "that a frozen model can only find what it can express is the talk's and Gal et al.'s own "
-        "caution, without a figure."
+        "that a frozen model can only find what it can express is an argument of its section 2, "
+        "without a figure."
     ),
     run=run,
     draw=draw,

@@ -135,13 +135,14 @@ def _says(figures: Mapping[str, Any]) -> str:
 
     lost = turned(figures["diversity_lost"])
     best = min(scales, key=lambda scale: at("kid", scale))
+    others = [f"{at('kid', s):.1f} at {s}" for s in (NONE, STRONG) if s != best]
     return (
         f"At scales {NONE}, {USUAL} and {STRONG} the share of what was asked and is seen goes from "
         f"{path('asked_and_seen')}, CLIP-T from {path('prompt_fit')}, and DIV, the difference "
         f"within a prompt, from {path('diversity', 3)}. At {USUAL} the share is "
         f"{compared(figures['fit_gained'])} than without guidance and DIV {compared(lost, 3)}. "
         f"Nearest to real pictures by KID is scale {best} (x 1000: {at('kid', best):.1f}, against "
-        f"{at('kid', NONE):.1f} at {NONE} and {at('kid', STRONG):.1f} at {STRONG})."
+        f"{' and '.join(others)})."
     )
 
 

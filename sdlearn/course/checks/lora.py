@@ -68,7 +68,7 @@ def rank_for(answer: Any) -> str:
     right = every(squares)
     compared = torch.tensor([float((values >= share * values[0]).sum()) for share in shares])
     slips = {
-        "take squares: a matrix's size is the sum of their squares": every(values),
+        "take squares: the share is of the sum of their squares": every(values),
         "one too few: with these the share is not reached yet": right - 1,
         "one too many: with one fewer the share is reached already": right + 1,
         "count from the largest down: the small ones come last": every(squares.flip(0)),
