@@ -15,6 +15,7 @@ from sdlearn.finetune import (
     DreamBooth,
     FitConfig,
     FullFineTuning,
+    LoRA,
     TextualInversion,
     fit,
     run,
@@ -29,7 +30,8 @@ def test_equal_weights_give_an_equal_loss_whatever_method_seed_or_moment(loaded_
     methods = [
         FullFineTuning(loaded_tiny),
         FullFineTuning(loaded_tiny, train_text_encoder=True),
-        DreamBooth(loaded_tiny, with_prior_preservation=False),
+        DreamBooth(loaded_tiny, with_prior_preservation=False, instance_prompt="{text}"),
+        LoRA(loaded_tiny),
     ]
     expected = validation_loss(methods[0], pictures)
     for seed, method in enumerate(methods):
@@ -110,10 +112,47 @@ def test_it_is_measured_under_the_averaged_weights_where_there_are_any(loaded_ti
     assert validation_loss(raw, pictures, config) != averaged
 
 
-def test_other_methods_are_measured_under_the_pictures_own_captions(tiny, tiny_xl, pictures):
-    word = TextualInversion(tiny, templates=("a photo of {}",))
-    run(fit(word, pictures, replace(FAST, max_train_steps=1), validation_pictures=pictures[:1]))
+@pytest.mark.parametrize("templates", [("a photo of {}",), ("{text}",), ("a {text} of {}",)])
+def test_a_new_word_is_measured_in_its_sentences(templates, tiny, pictures):
+    """Once it was measured under captions that do not hold it, so the loss never moved."""
+    method = TextualInversion(tiny, templates=templates)
+    before = validation_loss(method, pictures[:1])
+    for rows in method.new_rows:
+        rows.rows.data *= -1
+    assert validation_loss(method, pictures[:1]) != before
+
+
+def test_each_method_is_measured_under_the_prompt_it_trains_with(loaded_tiny, pictures):
+    """Once all but full fine-tuning were measured under the pictures' own captions."""
+    prompts = ("a photo of sks {background}", "a toy")
+    for make in (LoRA, DreamBooth):
+        field = "prompt" if make is LoRA else "instance_prompt"
+        first, other = (make(loaded_tiny, **{field: prompt}) for prompt in prompts)
+        assert validation_loss(first, pictures[:1]) != validation_loss(other, pictures[:1])
+        assert first.caption(pictures[0]) == "a photo of sks red"
+
+
+def test_a_model_of_two_text_encoders_is_measured(tiny_xl, pictures):
     assert 0 < validation_loss(FullFineTuning(tiny_xl), pictures[:1]) < 10
+
+
+@pytest.mark.parametrize("make", [FullFineTuning, LoRA])
+def test_pictures_without_captions_are_refused_before_anything_is_prepared(
+    make, loaded_tiny, pictures, monkeypatch
+):
+    method = make(loaded_tiny)
+    monkeypatch.setattr(method, "prepare", lambda *_: pytest.fail("prepared"))
+    nameless = [replace(pictures[0], text="")]
+    with pytest.raises(ValueError, match=r'has no (caption|"text")'):
+        fit(method, pictures, FAST, validation_pictures=nameless)
+
+
+def test_the_progress_bar_shows_the_last_loss(loaded_tiny, pictures, capsys):
+    method = FullFineTuning(loaded_tiny)
+    config = replace(FAST, max_train_steps=3)
+    run(fit(method, pictures, config, validation_pictures=pictures[:1]))
+    last = validation_loss(method, pictures[:1], config)
+    assert f"validation_loss={last:.4f}" in capsys.readouterr().err
 
 
 def test_bad_settings_are_refused():

@@ -69,11 +69,15 @@ class DreamBooth:
         own_rate = self.config.text_encoder_learning_rate
         return self.parts.parameter_groups(learning_rate, own_rate)
 
+    def caption(self, picture: Picture) -> str:
+        """Return the prompt of a picture of the subject."""
+        return fill(self.config.instance_prompt, picture)
+
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a prompt that the pictures cannot fill, or a size that is wrong."""
         training_size(self.sd, config)
         for picture in pictures:
-            fill(self.config.instance_prompt, picture)
+            self.caption(picture)
         for picture in self.own_class_pictures:
             fill(self.config.class_prompt, picture)
 
@@ -83,7 +87,7 @@ class DreamBooth:
         size = training_size(self.sd, config)
         others = self._class_pictures(config, size) if self.has_prior else []
         self.moments = MomentCache(self.sd, [*pictures, *others], size, config.random_flip)
-        self.prompts = [fill(self.config.instance_prompt, picture) for picture in pictures]
+        self.prompts = [self.caption(picture) for picture in pictures]
         self.first_class = len(self.prompts)
         self.prompts += [fill(self.config.class_prompt, picture) for picture in others]
         self.parts.prepare_prompts(self.prompts)

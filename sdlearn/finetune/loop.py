@@ -22,7 +22,7 @@ from sdlearn.finetune.log import check_log, read_losses
 from sdlearn.finetune.optimizer import check_optimizer
 from sdlearn.finetune.sharding import check_sharding
 from sdlearn.finetune.state import TrainingState, run_settings, start_state, with_snr_gamma
-from sdlearn.finetune.validation import ValidationGrid
+from sdlearn.finetune.validation import ValidationGrid, validation_captions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -73,6 +73,7 @@ def fit(
         raise ValueError(f"{method.name} takes no stream: give it a list of pictures")
     given: Any = pictures
     method.check(given, config)
+    validation_captions(method, validation_pictures)
     accelerator = make_accelerator(config)
     check_optimizer(config, accelerator.device)
     check_log(config)
@@ -86,6 +87,7 @@ def fit(
 def run(steps: Iterator[TrainStep]) -> list[float]:
     """Drive `fit` with a progress bar (one, of several processes); return every step's loss."""
     losses: list[torch.Tensor] = []
+    shown: dict[str, str] = {}
     with tqdm(desc="train", unit="step", disable=not PartialState().is_main_process) as bar:
         for step in steps:
             losses.append(step.loss)
@@ -94,7 +96,11 @@ def run(steps: Iterator[TrainStep]) -> list[float]:
                 bar.n = step.step - 1
             bar.update()
             if step.step % 20 == 0 or step.step == step.max_train_steps:
-                bar.set_postfix(loss=f"{sum(read_losses(losses[-20:])) / len(losses[-20:]):.4f}")
+                shown["loss"] = f"{sum(read_losses(losses[-20:])) / len(losses[-20:]):.4f}"
+                bar.set_postfix(shown)
+            if step.validation_loss is not None:
+                shown["validation_loss"] = f"{step.validation_loss:.4f}"
+                bar.set_postfix(shown)
     return read_losses(losses)
 
 

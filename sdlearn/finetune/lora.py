@@ -52,23 +52,27 @@ class LoRA:
         own_rate = self.config.text_encoder_learning_rate
         return self.parts.parameter_groups(learning_rate, own_rate)
 
+    def caption(self, picture: Picture) -> str:
+        """Return a picture's prompt; raises ValueError where it lacks the words."""
+        if "{text}" in self.config.prompt and not picture.text:
+            raise ValueError(
+                f"{picture.path or 'a picture'} has no caption: write one into metadata.jsonl, "
+                'or give a prompt for all, such as "a picture of sks person"'
+            )
+        return fill(self.config.prompt, picture)
+
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a picture without a caption, or a size that is wrong."""
         training_size(self.sd, config)
         for picture in pictures:
-            if "{text}" in self.config.prompt and not picture.text:
-                raise ValueError(
-                    f"{picture.path or 'a picture'} has no caption: write one into metadata.jsonl, "
-                    'or give a prompt for all, such as "a picture of sks person"'
-                )
-            fill(self.config.prompt, picture)
+            self.caption(picture)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Encode the pictures, and the prompts unless the text encoders train."""
         self.fit_config = config
         size = training_size(self.sd, config)
         self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
-        self.prompts = [fill(self.config.prompt, picture) for picture in pictures]
+        self.prompts = [self.caption(picture) for picture in pictures]
         self.parts.prepare_prompts([*self.prompts, ""])
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 

@@ -24,7 +24,8 @@ class Method(Protocol):
     """What trains, how a batch becomes a loss, and what file comes out. Nothing else.
 
     A method may also have `make_batches(pictures, config, place)`, for batches of its own kind and
-    for streams, and `caption(picture)`, what validation measures a picture's loss under.
+    for streams, and `caption(picture)`, what validation measures a picture's loss under: what the
+    method would train it with. Without it that is the picture's own.
     """
 
     name: str  # on the command line, such as "textual-inversion"

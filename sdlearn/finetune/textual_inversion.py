@@ -68,6 +68,10 @@ class TextualInversion:
         rows = [new.rows for new in self.new_rows]
         return [{"params": rows, "lr": learning_rate, "weight_decay": 0.0}]
 
+    def caption(self, picture: Picture) -> str:
+        """Return the sentence to measure a picture's loss under: the first template's."""
+        return self._captions(picture)[0]
+
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a caption without a place for the word, or a size that is wrong."""
         training_size(self.sd, config)

@@ -29,11 +29,29 @@ def validation_loss(
 ) -> float:
     """Measure how well the model of a method, as it is now, denoises pictures: unweighted loss.
 
-    It is the same for the same weights and pictures, whatever the method, the seed and the number
-    of steps, and takes no random number from anywhere. Of `config` the resolution and the batch
-    size count. Captions are those the method trains with, or else the pictures' own.
+    It is the same for the same weights, pictures and captions, whatever the method, the seed and
+    the number of steps, and takes no random number from anywhere. Of `config` the resolution and
+    the batch size count. Captions are those the method trains with. Raises ValueError for a picture
+    without one.
     """
     return ValidationGrid(method, pictures, config or FitConfig()).loss()
+
+
+def validation_captions(method: Method, pictures: Sequence[Picture]) -> list[str]:
+    """Return what each picture's loss is measured under; ValueError where that lacks words.
+
+    It is the method's `caption` of the picture, of a method without one the picture's own.
+    """
+    caption = getattr(method, "caption", None)
+    if caption is not None:
+        return [caption(picture) for picture in pictures]
+    for picture in pictures:
+        if not picture.text:
+            raise ValueError(
+                f"{picture.path or 'a picture'} has no caption to measure its loss under: write "
+                "one into metadata.jsonl"
+            )
+    return [picture.text for picture in pictures]
 
 
 class ValidationGrid:
@@ -43,8 +61,7 @@ class ValidationGrid:
         self.method, self.config = method, config
         if not pictures:
             return
-        caption = getattr(method, "caption", lambda picture: picture.text)
-        self.captions = [caption(picture) for picture in pictures]
+        self.captions = validation_captions(method, pictures)
         moments = MomentCache(method.sd, pictures, training_size(method.sd, config))
         mean_and_logvar = moments.moments[:, 0]  # (N, 2C, h, w)
         none = torch.zeros_like(mean_and_logvar.chunk(2, dim=1)[0])
