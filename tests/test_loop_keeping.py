@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sdlearn.data.png import read_generated
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
+from sdlearn.finetune.checkpoint import checkpoints
 from sdlearn.finetune.keeping import Losses, LossWatch
 
 CONFIG = FitConfig(
@@ -115,6 +116,33 @@ def test_what_needs_a_folder_or_a_package_is_refused_without(
     config = FitConfig(tensorboard=True, output_dir=tmp_path)
     with pytest.raises(ValueError, match="pip install tensorboard"):
         fit(TextualInversion(loaded_tiny), pictures, config)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_weights_that_an_update_broke_are_neither_kept_nor_the_end_of_a_run(
+    steps, loaded_tiny, pictures, tmp_path
+):
+    """Once they were: a loss is finite that was taken before the update."""
+    config = replace(CONFIG, learning_rate=1e30, checkpointing_steps=1, max_train_steps=steps)
+    with pytest.raises(FloatingPointError, match=r"update of step 1 made .* learning_rate"):
+        run(fit(dreambooth(loaded_tiny), pictures, config))
+    with pytest.raises(FloatingPointError, match="no checkpoint is known to be good"):
+        run(fit(dreambooth(loaded_tiny), pictures, replace(config, output_dir=tmp_path)))
+    assert not checkpoints(tmp_path)
+
+
+def test_an_error_names_the_last_checkpoint_that_is_known_to_be_good(
+    loaded_tiny, pictures, tmp_path
+):
+    method = TextualInversion(loaded_tiny)
+    plain_loss = method.loss
+    method.loss = lambda batch, **models: (
+        plain_loss(batch, **models) * (float("nan") if batch.number == 3 else 1)
+    )
+    config = replace(CONFIG, checkpointing_steps=1, output_dir=tmp_path)
+    with pytest.raises(FloatingPointError, match="checkpoint-000002 is the last checkpoint known"):
+        run(fit(method, pictures, config))
+    assert [path.name[-1] for path in checkpoints(tmp_path)] == ["2", "3"]
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -14,7 +14,8 @@ import torch
 from test_loop import dreambooth, same, weights
 
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.checkpoint import checkpoints
+from sdlearn.finetune.checkpoint import check_same_run, checkpoints
+from sdlearn.finetune.state import run_settings
 
 ALL_STATE = {"lr_scheduler": "cosine", "lr_warmup_steps": 2, "use_ema": True, "ema_decay": 0.5}
 ALL_STATE |= {"random_flip": True, "snr_gamma": 5.0, "learning_rate": 1e-3, "train_batch_size": 2}
@@ -56,6 +57,38 @@ def test_resuming_a_finished_run_changes_nothing(loaded_tiny, pictures, tmp_path
     assert run(fit(again, pictures, replace(config, resume=True))) == []
     assert same(weights(again), weights(first))
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("lr_scheduler", ["cosine", "linear", "polynomial"])
+def test_a_run_goes_on_for_longer_only_where_its_learning_rates_stay_the_same(
+    lr_scheduler, loaded_tiny, pictures, tmp_path
+):
+    """Once a longer cosine went on at other rates than a straight run had."""
+    config = FitConfig(max_train_steps=2, lr_scheduler=lr_scheduler, output_dir=tmp_path)
+    run(fit(TextualInversion(loaded_tiny), pictures, config))
+    config = replace(config, max_train_steps=3, resume=True)
+    with pytest.raises(ValueError, match=f"run of 2 steps, over which its {lr_scheduler} schedule"):
+        fit(TextualInversion(loaded_tiny), pictures, config)
+    flat = replace(config, lr_scheduler="constant", output_dir=tmp_path / "flat")
+    run(fit(TextualInversion(loaded_tiny), pictures, replace(flat, max_train_steps=2)))
+    assert len(run(fit(TextualInversion(loaded_tiny), pictures, flat))) == 1
+
+
+def test_what_does_not_alter_a_step_may_change_and_so_may_what_an_earlier_version_left_out(
+    loaded_tiny, pictures, tmp_path
+):
+    saved = {"seed": 0, "validation_steps": 5, "sample_batch_size": 4}
+    check_same_run({"seed": 0, "max_train_steps": 9}, saved, tmp_path)
+    settings = run_settings(dreambooth(loaded_tiny), pictures, FitConfig(validation_steps=7))
+    assert not {"validation_steps", "sample_batch_size", "max_train_steps"} & settings.keys()
+
+
+def test_a_broken_checkpoint_is_named(loaded_tiny, pictures, tmp_path):
+    config = FitConfig(max_train_steps=1, output_dir=tmp_path)
+    run(fit(TextualInversion(loaded_tiny), pictures, config))
+    (tmp_path / "checkpoint-000001" / "state.safetensors").write_bytes(b"broken" * 9)
+    with pytest.raises(ValueError, match="checkpoint-000001 cannot be read"):
+        fit(TextualInversion(loaded_tiny), pictures, replace(config, resume=True))
 
 
 def test_dropout_follows_from_the_step_and_is_off_between_steps(tiny, pictures, tmp_path):

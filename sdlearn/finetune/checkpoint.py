@@ -21,11 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sdlearn.data.png import prepare_folder
 
 UNFINISHED = ".unfinished-"
+# fields that may change between a run and its resumption: they do not alter what a step does
+FREE_FIELDS = {"checkpointing_steps", "checkpoints_total_limit", "validation_steps"}
+FREE_FIELDS |= {"logging_steps", "resume", "output_dir", "tensorboard", "gradient_checkpointing"}
+FREE_FIELDS |= {f"preview_{name}" for name in ("prompts", "steps")}
+FREE_FIELDS |= {f"preview_{name}" for name in ("inference_steps", "guidance_scale")}
+FREE_FIELDS |= {"sample_batch_size"}  # each class picture has its own seed
 
 
 def save_checkpoint(
@@ -51,7 +58,12 @@ def checkpoints(output_dir: Path) -> list[Path]:
     if not output_dir.is_dir():
         return []
     found = [p for p in output_dir.iterdir() if re.fullmatch(r"checkpoint-\d{6,}", p.name)]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    return sorted(found, key=checkpoint_step)
+
+
+def checkpoint_step(path: Path) -> int:
+    """Return the step that a checkpoint is of, by its name."""
+    return int(path.name.rpartition("-")[2])
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -59,7 +71,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     try:
         facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
         return load_file(path / "state.safetensors"), facts
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(
             f"{path} cannot be read: delete it to go on from the one before"
         ) from error
@@ -91,7 +103,16 @@ def prepare_output(output_dir: Path, resume: bool) -> Path | None:
 def check_same_run(settings: Mapping[str, Any], saved: Mapping[str, Any], path: Path) -> None:
     """Raise ValueError, naming the fields, unless a checkpoint belongs to a run like this one."""
     here = json.loads(json.dumps(settings))
+    saved = {key: value for key, value in saved.items() if key not in FREE_FIELDS}
+    if "max_train_steps" not in saved:  # nor noted by earlier versions
+        here.pop("max_train_steps", None)
     changed = sorted(key for key in here.keys() | saved.keys() if here.get(key) != saved.get(key))
+    if changed == ["max_train_steps"]:
+        raise ValueError(
+            f"{path} is of a run of {saved['max_train_steps']} steps, over which its "
+            f"{saved['lr_scheduler']} schedule spreads the learning rates: set max_train_steps "
+            "back, as only a constant schedule can go on for longer"
+        )
     if changed:
         values = "; ".join(f"{key} was {saved.get(key)}, is {here.get(key)}" for key in changed)
         raise ValueError(f"{path} is of a run with other settings ({values}): set them back")

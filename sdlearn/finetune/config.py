@@ -16,6 +16,7 @@ LoRAInit = Literal["gaussian", "kaiming"]
 LearningRateSchedule = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
 ]
+FLAT_SCHEDULES = ("constant", "constant_with_warmup")  # do not depend on how long a run is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,7 @@ def at_least(config: object, least: float, *names: str) -> None:
     """Raise ValueError, naming the field, for a number that is too small; None is none."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and value < least:
+        if value is not None and not value >= least:  # nan is none either
             raise ValueError(f"{name} is {value}: give at least {least}")
 
 

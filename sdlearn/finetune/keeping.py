@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from sdlearn.finetune.checkpoint import prune, save_checkpoint
+from sdlearn.finetune.checkpoint import checkpoint_step, checkpoints, prune, save_checkpoint
 from sdlearn.finetune.log import TrainLog
 from sdlearn.finetune.previews import draw_previews
 from sdlearn.finetune.sharding import is_deepspeed
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sdlearn.finetune.loop import TrainStep
     from sdlearn.finetune.method import Method
     from sdlearn.finetune.state import TrainingState
+
+ADVICE = "lower the learning_rate, or use float32 or bf16 instead of fp16, and start anew"
 
 
 class Keeper:
@@ -52,10 +54,13 @@ class Keeper:
         self.log.add(step)
         if step.step % self.config.logging_steps == 0:
             self.log.flush()
+        is_due = self.is_due(step.step, self.config.checkpointing_steps)
+        if is_due:
+            watch.check_waiting()
+            watch.check_weights(state)
         if self.config.output_dir is None:
             return
-        if self.is_due(step.step, self.config.checkpointing_steps):
-            watch.check_waiting()
+        if is_due:
             self.log.flush()
             if not is_deepspeed(self.accelerator):
                 self._write_checkpoint(self.config.output_dir, state)
@@ -93,15 +98,18 @@ class Losses(NamedTuple):
 
 
 class LossWatch:
-    """Stops a run whose loss is not finite.
+    """Stops a run whose loss is not finite, and one whose weights are not.
 
     On a CPU before the update. A GPU is asked one step late, so that it never stands idle; a
-    checkpoint is only written after asking.
+    checkpoint is only written, and a run only ends, after asking.
     """
 
-    def __init__(self, name: Callable[[int], str], waits: bool) -> None:
+    def __init__(
+        self, name: Callable[[int], str], waits: bool, output_dir: Path | None = None
+    ) -> None:
         self.name = name  # what to call a picture, by its index
         self.waits = waits
+        self.output_dir = output_dir  # with the checkpoints
         self.waiting: tuple[int, Losses, list[int]] | None = None
 
     def check(self, step: int, losses: Losses, indices: list[int]) -> None:
@@ -122,6 +130,31 @@ class LossWatch:
         if not torch.isfinite(losses.own):
             names = ", ".join(self.name(i) for i in sorted(set(indices)))
         raise FloatingPointError(
-            f"the loss of step {step} is {float(losses.mean)} (pictures: {names}): lower the "
-            "learning_rate, or use float32 or bf16 instead of fp16; the last checkpoint is good"
+            f"the loss of step {step} is {float(losses.mean)} (pictures: {names}): {ADVICE}"
+            f"{self._last_good(step - 2)}"  # this loss is of the weights of step - 1
         )
+
+    def check_weights(self, state: TrainingState) -> None:
+        """Raise FloatingPointError if the last update broke what trains; all processes must ask."""
+        if not _is_finite(state):
+            raise FloatingPointError(
+                f"the update of step {state.step} made the weights too large or no numbers at all: "
+                f"{ADVICE}{self._last_good(state.step - 1)}"
+            )
+
+    def _last_good(self, step: int) -> str:
+        """Name the newest checkpoint up to a step, under whose weights a loss was finite."""
+        if self.output_dir is None:
+            return ""
+        good = [path for path in checkpoints(self.output_dir) if checkpoint_step(path) <= step]
+        if not good:
+            return "; no checkpoint is known to be good"
+        return f"; {good[-1]} is the last checkpoint known to be good"
+
+
+def _is_finite(state: TrainingState) -> bool:
+    """Whether not even squares of the weights overflow float32; all processes must ask."""
+    own = (p.to_local() if hasattr(p, "to_local") else p for p in state.parameters.values())
+    sums = torch.stack([weight.detach().float().square().sum() for weight in own])
+    broken = (~sums.isfinite()).sum()
+    return int(state.accelerator.reduce(broken, reduction="sum")) == 0

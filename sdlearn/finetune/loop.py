@@ -64,7 +64,7 @@ def fit(
 
     A resumed run equals a straight one bit for bit on the same machine; resuming a finished run
     yields nothing. Raises ValueError for what cannot work before anything is computed, and
-    FloatingPointError for a loss that is not finite.
+    FloatingPointError for a loss or weights that are not finite.
     """
     config = with_snr_gamma(method, config or FitConfig())
     if not pictures:
@@ -124,7 +124,9 @@ def _train(
             place = Place(process=accelerator.process_index, processes=accelerator.num_processes)
             batches = make_batches(method, pictures, config, place)
             grid = ValidationGrid(method, validation_pictures, config)
-            watch = LossWatch(batches.name, waits=accelerator.device.type != "cpu")
+            watch = LossWatch(
+                batches.name, waits=accelerator.device.type != "cpu", output_dir=config.output_dir
+            )
         while state.step < config.max_train_steps:
             step = _update(method, batches, config, state, watch)
             if validation_pictures and keeper.is_due(step.step, config.validation_steps):

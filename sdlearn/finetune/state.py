@@ -16,6 +16,8 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
 from sdlearn.finetune.accelerating import forward_kept, recomputed
+from sdlearn.finetune.checkpoint import FREE_FIELDS
+from sdlearn.finetune.config import FLAT_SCHEDULES
 from sdlearn.finetune.modes import Modes
 from sdlearn.finetune.optimizer import make_optimizer
 from sdlearn.finetune.sharding import (
@@ -33,12 +35,6 @@ if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.finetune.config import FitConfig
     from sdlearn.finetune.method import Method
-
-# fields that may change between a run and its resumption: they do not alter what a step does
-FREE_FIELDS = {"max_train_steps", "checkpointing_steps", "checkpoints_total_limit"}
-FREE_FIELDS |= {"logging_steps", "resume", "output_dir", "tensorboard", "gradient_checkpointing"}
-FREE_FIELDS |= {f"preview_{name}" for name in ("prompts", "steps")}
-FREE_FIELDS |= {f"preview_{name}" for name in ("inference_steps", "guidance_scale")}
 
 
 @dataclass(kw_only=True)
@@ -225,6 +221,8 @@ def run_settings(method: Method, pictures: Sequence[Picture], config: FitConfig)
         for key, value in fields.items()
         if key not in FREE_FIELDS and not isinstance(value, Path)
     }
+    if config.lr_scheduler in FLAT_SCHEDULES:
+        del fixed["max_train_steps"]
     return {
         **fixed,
         "method": method.name,
