@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from typing import Any
 from sdlearn.data.folder import Picture
 from sdlearn.evaluate.config import SubjectConfig
 from sdlearn.evaluate.situations import class_word_of
-from sdlearn.models.artefact import RECORD_NAME
 from sdlearn.models.learned_embeds import read_learned_embeds
 from sdlearn.models.lora_files import is_lora
+from sdlearn.models.records import RECORD_NAME, read_record
 
 ARTICLES = {"a", "an", "the"}
 
@@ -56,22 +55,6 @@ def named(path: Path, config: SubjectConfig, pictures: Sequence[Picture]) -> Nam
                 f'as "sks {class_word}", or --subject "" if it has no name of its own'
             )
     return Named(method=method, subject=subject or None, class_word=class_word)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """What a training run wrote beside what it saved; nothing where there is none.
-
-    Raises ValueError for a record that cannot be read.
-    """
-    file = path / RECORD_NAME
-    if not file.is_file():
-        return {}
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{file} cannot be read: take it out, or save the artefact again"
-        ) from error
 
 
 def _token(path: Path) -> str | None:

@@ -109,9 +109,11 @@ class FullFineTuning:
 
         With `save_whole_model` the other parts as well, so that it opens like any model.
         """
-        folder = Path(path).expanduser()
-        if self.config.save_whole_model:
+        whole = self.config.save_whole_model
+        facts = record(self, self.fit_config)
+        folder = self.parts.save(Path(path).expanduser(), facts, whole_model=whole)
+        if whole:
             self.sd.pipeline(self.sd.noise_scheduler).save_pretrained(folder)
             for name, text_encoder in self.sd.text_encoders.items():
                 save_text_encoder(text_encoder, folder / name)
-        return self.parts.save(folder, record(self, self.fit_config))
+        return folder

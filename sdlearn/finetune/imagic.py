@@ -8,7 +8,6 @@ Source: Kawar et al. 2022, arXiv:2210.09276, section 3.2.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +17,12 @@ import torch
 
 from sdlearn.finetune.config import FitConfig, ImagicConfig
 from sdlearn.finetune.imagic_embedding import write_embeddings
-from sdlearn.finetune.imagic_result import LORA_NAME, UNET_NAME, ImagicResult
+from sdlearn.finetune.imagic_result import ImagicResult
 from sdlearn.finetune.imagic_stages import EmbeddingStage, ImagicStep, Stage, UNetStage
 from sdlearn.finetune.loop import fit
 from sdlearn.finetune.method import record, training_size
-from sdlearn.models.artefact import write_record
+from sdlearn.models.earlier import INNER_LORA, remove_earlier
+from sdlearn.models.records import write_record
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -112,11 +112,10 @@ class Imagic:
     def save(self, path: str | Path) -> Path:
         """Write a folder with both embeddings, what stage B trained, and a record."""
         folder = Path(path).expanduser()
-        for earlier in (folder / UNET_NAME, folder / LORA_NAME):
-            shutil.rmtree(earlier, ignore_errors=True)
+        remove_earlier(folder)
         write_embeddings(folder, e_tgt=self.e_tgt, e_opt=self.e_opt)
         if self.unet_stage is not None:
-            self.unet_stage.save(folder if self.config.lora_rank is None else folder / LORA_NAME)
+            self.unet_stage.save(folder if self.config.lora_rank is None else folder / INNER_LORA)
         settings = record(cast("Method", self), self.fit_config)  # it has all that a record reads
         facts = {"size": self.result.size, "has_unet": self.unet_stage is not None, "chosen": None}
         write_record(folder, {**settings, **facts})

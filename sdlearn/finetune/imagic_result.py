@@ -11,7 +11,6 @@ Without stage B there is neither `unet/` nor `lora/`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,17 +22,17 @@ from tqdm.auto import tqdm
 from sdlearn.finetune.config import ImagicConfig
 from sdlearn.finetune.imagic_embedding import EMBEDDINGS_NAME, interpolate, read_embeddings
 from sdlearn.finetune.imagic_eta import EtaChoice, choose_eta, likeness
-from sdlearn.models.artefact import RECORD_NAME, with_artefact, write_record
+from sdlearn.models.artefact import with_artefact
 from sdlearn.models.conditioning import Conditioning
+from sdlearn.models.earlier import INNER_LORA
+from sdlearn.models.records import RECORD_NAME, read_record, write_record
+from sdlearn.models.samplers import SamplerName, make_sampler
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from sdlearn.finetune.imagic_eta import Measure
     from sdlearn.models import StableDiffusion
-
-
-UNET_NAME, LORA_NAME = "unet", "lora"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +51,20 @@ class ImagicResult:
         """Return the embedding at an eta: e_opt at 0, e_tgt at 1; see `interpolate`."""
         return interpolate(self.e_tgt, self.e_opt, eta)
 
-    def draw(self, etas: Sequence[float], seed: int | None = None, **settings: Any) -> list[Any]:
+    def draw(
+        self,
+        etas: Sequence[float],
+        seed: int | None = None,
+        sampler: SamplerName = "dpm++",
+        **settings: Any,
+    ) -> list[Any]:
         """Draw a picture at each eta, all from one noise: a function of eta and seed alone.
 
         `seed` is the configuration's unless given. `settings` go to diffusers' pipeline, such as
         `guidance_scale`; the size is that of training.
         """
         seed = self.config.noise_seed if seed is None else seed
-        pipeline: Any = self.sd.pipeline()
+        pipeline: Any = self.sd.pipeline(make_sampler(sampler, self.sd.noise_scheduler))
         pipeline.set_progress_bar_config(disable=True)
         chosen = {
             "num_inference_steps": self.config.num_inference_steps,
@@ -107,26 +112,27 @@ class ImagicResult:
 
 def is_imagic(path: str | Path) -> bool:
     """Whether a path is a folder that Imagic saved."""
-    return (Path(path).expanduser() / EMBEDDINGS_NAME).is_file()
+    folder = Path(path).expanduser()
+    method = read_record(folder).get("method", "imagic")
+    return method == "imagic" and (folder / EMBEDDINGS_NAME).is_file()
 
 
 def load_imagic(sd: StableDiffusion, path: str | Path) -> ImagicResult:
     """Open what `Imagic.save` wrote, on the model it was made from, which is not changed.
 
     Raises FileNotFoundError where the folder is missing or of another method, and ValueError where
-    it was made from another model.
+    it was made from another model, or its record does not say how.
     """
     folder = Path(path).expanduser()
     e_tgt, e_opt = read_embeddings(folder, "e_tgt", "e_opt")
-    record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+    record, config = _read_edit(folder)
     width = sd.unet.config.cross_attention_dim
     if e_opt.encoder_hidden_states.shape[-1] != width:
         raise ValueError(
             f"{folder} has embeddings {e_opt.encoder_hidden_states.shape[-1]} wide and this model "
             f"takes {width}: load {record['base_model']}, which it was made from"
         )
-    config = ImagicConfig(**{**record["config"], "etas": tuple(record["config"]["etas"])})
-    tuned = folder if config.lora_rank is None else folder / LORA_NAME
+    tuned = folder if config.lora_rank is None else folder / INNER_LORA
     return ImagicResult(
         sd=with_artefact(sd, tuned) if record["has_unet"] else sd,
         base=sd,
@@ -138,8 +144,22 @@ def load_imagic(sd: StableDiffusion, path: str | Path) -> ImagicResult:
     )
 
 
+def _read_edit(folder: Path) -> tuple[dict[str, Any], ImagicConfig]:
+    """An edit's record and its configuration; ValueError where either is not whole."""
+    record = {"chosen": None, **read_record(folder)}
+    try:
+        for name in ("base_model", "size", "has_unet"):
+            record[name]
+        config = ImagicConfig(**{**record["config"], "etas": tuple(record["config"]["etas"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / RECORD_NAME} is missing or does not say how the edit was made ({error}): "
+            "put the saved folder back as it was, or train it again"
+        ) from error
+    return record, config
+
+
 def note_choice(path: str | Path, choice: EtaChoice) -> None:
     """Write the chosen eta and what led to it into a saved folder's record."""
     folder = Path(path).expanduser()
-    record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-    write_record(folder, {**record, "chosen": asdict(choice)})
+    write_record(folder, {**read_record(folder), "chosen": asdict(choice)})

@@ -13,10 +13,11 @@ from peft import LoraConfig
 
 from sdlearn.data.cache import CaptionCache
 from sdlearn.models import save_text_encoder
-from sdlearn.models.artefact import write_record
 from sdlearn.models.conditioning import Conditioning
+from sdlearn.models.earlier import remove_earlier
 from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
 from sdlearn.models.lora_files import write_lora
+from sdlearn.models.records import write_record
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import LoRAConfig
@@ -80,8 +81,12 @@ class TrainedParts:
             for name, model in self.models.items()
         ]
 
-    def save(self, folder: Path, record: Mapping[str, Any]) -> Path:
-        """Write what was trained, and a record of it: LoRA files, or `unet/` and so on."""
+    def save(self, folder: Path, record: Mapping[str, Any], *, whole_model: bool = False) -> Path:
+        """Write what was trained, and a record of it: LoRA files, or `unet/` and so on.
+
+        It takes the place of what an earlier run saved there; see `remove_earlier`.
+        """
+        remove_earlier(folder, whole_model=whole_model)
         if self.lora is not None:
             write_lora(folder, self.sd, record)
         for name, model in self.models.items() if self.lora is None else ():

@@ -19,6 +19,7 @@ from sdlearn.finetune.config import FitConfig, TextualInversionConfig
 from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.new_rows import NewRows, initial_rows
 from sdlearn.finetune.templates import fill
+from sdlearn.models.earlier import remove_earlier, word_file_name
 from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
 from sdlearn.models.sharing import copy_sharing_weights
 
@@ -121,12 +122,13 @@ class TextualInversion:
         """Write the rows as diffusers' one-key file, SDXL's as two keys, and return its path.
 
         `path` is a `.safetensors` file or a folder; in a folder the file is named by the word
-        without its brackets, as other programs call a word by its file's name.
+        without its brackets, as other programs call a word by its file's name, and takes the place
+        of what an earlier run saved there.
         """
         path = Path(path).expanduser()
         if path.suffix != ".safetensors":
-            word = re.sub(r"[^\w-]+", "", self.config.placeholder_token) or "learned_embeds"
-            path = path / f"{word}.safetensors"
+            remove_earlier(path)
+            path = path / word_file_name(self.config.placeholder_token)
         facts = record(self, self.fit_config)
         rows = [new.rows for new in self.new_rows]
         return write_learned_embeds(path, self.config.placeholder_token, rows, facts)

@@ -3,13 +3,13 @@
 Three kinds are known: a Textual Inversion file (see `sdlearn.models.learned_embeds`, or a folder
 that holds just that), a folder with `unet/` and perhaps text encoders in diffusers' format
 (DreamBooth), and a LoRA: a folder with `pytorch_lora_weights.safetensors`, or one file in
-diffusers' or kohya's format. All also load in diffusers' own loaders.
+diffusers' or kohya's format. All also load in diffusers' own loaders. Where a folder's
+`artefact.json` names the method, that says which kind it is.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,14 @@ from diffusers import UNet2DConditionModel
 from sdlearn.models.learned_embeds import read_learned_embeds, with_token_rows
 from sdlearn.models.lora import adapter_names, merged, with_lora
 from sdlearn.models.lora_files import DIFFUSERS_NAME, is_lora, read_lora
+from sdlearn.models.records import RECORD_NAME, read_record
 from sdlearn.models.text_encoder import load_text_encoder
 
 if TYPE_CHECKING:
     from sdlearn.models.stable_diffusion import StableDiffusion
 
-RECORD_NAME = "artefact.json"  # beside the parts: base model, method, configuration
+WITH_PARTS = ("dreambooth", "full", "imagic", "imagic-unet")  # methods that save whole parts
+WITH_LORA = ("lora", "dreambooth-lora", "imagic-lora")
 
 
 def with_artefact(sd: StableDiffusion, path: str | Path, scale: float = 1.0) -> StableDiffusion:
@@ -38,15 +40,43 @@ def with_artefact(sd: StableDiffusion, path: str | Path, scale: float = 1.0) -> 
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"there is no artefact {path}: check its name")
-    lora_file = _lora_file(path)
+    method = read_record(path).get("method")
+    lora_file = None if method in WITH_PARTS else _lora_file(path)
     if lora_file is not None:
         return with_lora(sd, read_lora(lora_file, sd), scale)
     if scale != 1:
         raise ValueError(f"{path} is no LoRA, and only a LoRA has a scale: leave it at 1")
-    if any((path / name).is_dir() for name in ("unet", *sd.text_encoders)):
+    if method in WITH_LORA:
+        raise ValueError(f"{path / RECORD_NAME} says {method}, and no LoRA is there: save it again")
+    if whole_parts(sd, path):
         return _with_parts(sd, path)
     token, rows = read_learned_embeds(_embeds_file(path))
     return with_token_rows(sd, token, *rows)
+
+
+def with_artefacts(sd: StableDiffusion, loaded: Sequence[tuple[Path, float]]) -> StableDiffusion:
+    """Return a model with several artefacts in it, each with its scale, as `with_artefact`.
+
+    Those with whole parts go first, so that words and LoRAs fit the model that is drawn with,
+    whatever the order. Raises ValueError for two that would replace the same part.
+    """
+    owners: dict[str, Path] = {}
+    for path, _ in loaded:
+        for part in whole_parts(sd, path):
+            if part in owners:
+                raise ValueError(f"{owners[part]} and {path} both replace the {part}: load one")
+            owners[part] = path
+    for path, scale in sorted(loaded, key=lambda own: own[0] not in owners.values()):
+        sd = with_artefact(sd, path, scale)
+    return sd
+
+
+def whole_parts(sd: StableDiffusion, path: Path) -> list[str]:
+    """The parts of a model that an artefact replaces: none where it is a LoRA or a word."""
+    path = path.expanduser()
+    if not path.is_dir() or read_record(path).get("method") in WITH_LORA:
+        return []
+    return [name for name in ("unet", *sd.text_encoders) if (path / name / "config.json").is_file()]
 
 
 def unmerged(sd: StableDiffusion, path: str | Path, scale: float = 1.0) -> StableDiffusion:
@@ -55,12 +85,6 @@ def unmerged(sd: StableDiffusion, path: str | Path, scale: float = 1.0) -> Stabl
     What comes out is the base, but for the rounding of two additions. Raises as `with_artefact`.
     """
     return merged(with_artefact(sd, path, -scale))
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write beside saved parts what they were made from."""
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (folder / RECORD_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def _lora_file(path: Path) -> Path | None:
@@ -85,21 +109,26 @@ def _embeds_file(path: Path) -> Path:
 
 def _with_parts(sd: StableDiffusion, folder: Path) -> StableDiffusion:
     parts: dict[str, Any] = {}
-    for name, base in {"unet": sd.unet, **sd.text_encoders}.items():
-        if (folder / name).is_dir():
-            if adapter_names(base):
-                raise ValueError(f"{folder} would take the place of a LoRA: load it before that")
-            if name == "unet":
-                model = UNet2DConditionModel.from_pretrained(folder / name, use_safetensors=True)
-                model.to(memory_format=torch.channels_last)
-            else:
-                model = load_text_encoder(folder / name, type(base), base.config.eos_token_id)
-            _check_same_shapes(model, base, folder / name)
-            parts[name] = model.to(base.device, base.dtype).requires_grad_(False).eval()
+    bases = {"unet": sd.unet, **sd.text_encoders}
+    for name in whole_parts(sd, folder):
+        base = bases[name]
+        if adapter_names(base):
+            raise ValueError(f"{folder} would take the place of a LoRA: load it before that")
+        if name == "unet":
+            model = UNet2DConditionModel.from_pretrained(folder / name, use_safetensors=True)
+            model.to(memory_format=torch.channels_last)
+        else:
+            model = load_text_encoder(folder / name, type(base), base.config.eos_token_id)
+        _check_same_shapes(model, base, folder / name)
+        parts[name] = model.to(base.device, base.dtype).requires_grad_(False).eval()
     return replace(sd, **parts)
 
 
 def _check_same_shapes(model: torch.nn.Module, base: torch.nn.Module, folder: Path) -> None:
     ours = {name: weight.shape for name, weight in model.named_parameters()}
-    if ours != {name: weight.shape for name, weight in base.named_parameters()}:
+    theirs = {name: weight.shape for name, weight in base.named_parameters()}
+    other = {name for name, _ in ours.items() ^ theirs.items()}
+    if other and all(name.endswith("token_embedding.weight") for name in other):
+        raise ValueError(f"{folder} does not know a word that was loaded: load it before the word")
+    if other:
         raise ValueError(f"{folder} was trained from another model: load the one it was made from")
