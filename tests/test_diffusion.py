@@ -75,6 +75,13 @@ def test_min_snr_weights_by_hand_even_where_no_signal_is_left(prediction_type, e
     assert_close(weights, torch.tensor(expected))
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_an_infinite_gamma_weighs_every_timestep_the_same(prediction_type):
+    """Once it was a weight of snr / (snr + 1) for v-prediction, and of snr for samples."""
+    snr = torch.tensor([0.0, 0.5, 10.0, float("inf")])
+    assert torch.equal(min_snr_weights(snr, float("inf"), prediction_type), torch.ones(4))
+
+
 def test_loss_is_the_mean_of_each_sample_times_its_weight():
     model_pred = torch.tensor([[1.0, 3.0], [0.0, 2.0]]).view(2, 2, 1, 1)
     losses = diffusion_loss(model_pred, torch.zeros_like(model_pred), torch.tensor([1.0, 0.5]))

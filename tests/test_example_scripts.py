@@ -24,7 +24,7 @@ METHODS = {
     "dreambooth": ["dreambooth", *PRIOR, *BOTH],
     "dreambooth, lora": ["dreambooth", *PRIOR, *BOTH, "--lora-rank", "2"],
     "lora": ["lora", "--rank", "2"],
-    "full": ["full", "--lr-scheduler", "constant"],  # averaged by default
+    "full": ["full", "--lr-scheduler", "constant", "--lr-warmup-steps", "0"],  # averaged by default
 }
 
 

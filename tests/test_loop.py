@@ -1,13 +1,24 @@
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
+from sdlearn.finetune import (
+    DreamBooth,
+    DreamBoothConfig,
+    FitConfig,
+    FullConfig,
+    LoRAConfig,
+    TextualInversion,
+    fit,
+    run,
+)
 from sdlearn.finetune.batches import draw_batch
 from sdlearn.finetune.checkpoint import checkpoints
+from sdlearn.finetune.full_config import FULL_FIT
 from sdlearn.finetune.modes import Modes
 from sdlearn.finetune.state import choose_learning_rate
 
@@ -170,6 +181,10 @@ def test_bad_settings_are_refused_before_anything_starts(loaded_tiny, pictures):
         FitConfig(learning_rate=-1)
     with pytest.raises(ValueError, match="output_dir"):
         FitConfig(resume=True)
+    with pytest.raises(ValueError, match="max_grad_norm is nan"):
+        FitConfig(max_grad_norm=float("nan"))
+    with pytest.raises(ValueError, match=f"seed is {2**43 + 1}: .* to {2**43}"):
+        FitConfig(seed=2**43 + 1)
     with pytest.raises(ValueError, match="no pictures"):
         fit(TextualInversion(loaded_tiny), [])
     with pytest.raises(ValueError, match="multiple of 8"):
@@ -177,6 +192,35 @@ def test_bad_settings_are_refused_before_anything_starts(loaded_tiny, pictures):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="does not work on a CPU"):
             fit(TextualInversion(loaded_tiny), pictures, FitConfig(mixed_precision="fp16"))
+
+
+def test_the_largest_seed_trains(loaded_tiny, pictures):
+    config = FitConfig(max_train_steps=1, seed=2**43)
+    assert len(run(fit(TextualInversion(loaded_tiny), pictures, config))) == 1
+
+
+def test_a_warm_up_without_effect_is_refused():
+    with pytest.raises(ValueError, match="lr_scheduler to constant_with_warmup"):
+        FitConfig(lr_warmup_steps=5)
+    for lr_scheduler in ("constant_with_warmup", "linear"):
+        with pytest.raises(ValueError, match="is 9, and the run ends after 9"):
+            FitConfig(lr_warmup_steps=9, max_train_steps=9, lr_scheduler=lr_scheduler)
+    assert replace(FULL_FIT, max_train_steps=2).lr_warmup_steps == 20  # a short try
+
+
+def test_folders_may_be_text_and_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    made = [FitConfig(output_dir="~/runs").output_dir, FullConfig(cache_dir="~/runs").cache_dir]
+    made += [DreamBoothConfig(class_data_dir=Path("~/runs")).class_data_dir]
+    assert made == [tmp_path / "runs"] * 3
+
+
+@pytest.mark.parametrize("make", [DreamBoothConfig, FullConfig, LoRAConfig])
+def test_a_learning_rate_of_a_text_encoder_that_does_not_train_is_refused(make):
+    with pytest.raises(ValueError, match="set train_text_encoder"):
+        make(text_encoder_learning_rate=1e-5)
+    make(text_encoder_learning_rate=1e-5, train_text_encoder=True)
 
 
 def test_other_sizes_than_the_models_own_train(loaded_tiny, pictures):

@@ -104,7 +104,7 @@ def test_dreambooth_with_prior_preservation(train_text_encoder, sd, pictures):
         class_prompt=prompts[1],
         own_class_pictures=pictures[1:],
         train_text_encoder=train_text_encoder,
-        text_encoder_learning_rate=1e-4,
+        text_encoder_learning_rate=1e-4 if train_text_encoder else None,
         prior_loss_weight=0.5,
     )
     # a large epsilon: Adam's first steps divide rounding errors of small gradients by themselves

@@ -1,5 +1,7 @@
 """The training loss of a diffusion model and the weights of its timesteps."""
 
+import math
+
 import torch
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
@@ -36,14 +38,17 @@ def min_snr_weights(snr: torch.Tensor, snr_gamma: float, prediction_type: str) -
 
     With `snr` the signal-to-noise ratio and `snr_gamma` its cap (5 in the paper), the weights are
     min(snr, gamma) / snr for "epsilon", min(snr, gamma) / (snr + 1) for "v_prediction" and
-    min(snr, gamma) for "sample". At snr = 0 (zero terminal SNR) "epsilon" takes its limit, 1.
-    Raises ValueError for another prediction type or a gamma that is not positive.
+    min(snr, gamma) for "sample". At snr = 0 (zero terminal SNR) "epsilon" takes its limit, 1. An
+    infinite gamma weighs all by 1, as without weights. Raises ValueError for another prediction
+    type or a gamma that is not positive.
 
     Source: Hang et al. 2023, arXiv:2303.09556, eq. 8 and section 3.4.
     """
     check_prediction_type(prediction_type)
     if not snr_gamma > 0:
         raise ValueError(f"snr_gamma is {snr_gamma}: give a number above 0, such as 5")
+    if math.isinf(snr_gamma):
+        return torch.ones_like(snr)
     if prediction_type == "epsilon":
         return (snr_gamma / snr).clamp(max=1.0)
     if prediction_type == "v_prediction":

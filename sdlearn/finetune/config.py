@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sdlearn.finetune.config_checks import (
+    at_least,
+    check_text_encoder_rate,
+    check_warmup,
+    expand_path,
+)
 from sdlearn.finetune.templates import OBJECT_TEMPLATES
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -17,6 +23,7 @@ LearningRateSchedule = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
 ]
 FLAT_SCHEDULES = ("constant", "constant_with_warmup")  # do not depend on how long a run is
+MAX_SEED = 2**43  # torch takes 64 bits, and each step multiplies by a million
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,7 @@ class FitConfig:
     resume: bool = False  # go on from the newest checkpoint in output_dir
 
     def __post_init__(self) -> None:
+        expand_path(self, "output_dir")
         at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
         at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
         at_least(self, 1, "preview_steps", "preview_inference_steps", "validation_steps")
@@ -72,6 +80,9 @@ class FitConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: give a number from 0 to below 1"
                 )
+        if self.seed > MAX_SEED:
+            raise ValueError(f"seed is {self.seed}: give a whole number from 0 to {MAX_SEED}")
+        check_warmup(self)
         if self.resume and self.output_dir is None:
             raise ValueError("resume needs an output_dir: name the folder with the checkpoints")
         for name in ("tensorboard", "preview_prompts"):
@@ -121,15 +132,14 @@ class DreamBoothConfig:
     lora_target_modules: tuple[str, ...] | None = None  # see `LoRAConfig`; None: as there
 
     def __post_init__(self) -> None:
+        expand_path(self, "class_data_dir")
         at_least(self, 1, "num_class_images", "class_batch_size", "sample_batch_size")
         at_least(self, 1, "class_inference_steps")
         at_least(self, 0, "prior_loss_weight", "class_guidance_scale")
         for name in ("instance_prompt", "class_prompt"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} is empty: give a prompt, such as 'a photo of a person'")
-        rate = self.text_encoder_learning_rate
-        if rate is not None and not rate > 0:
-            raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
+        check_text_encoder_rate(self.text_encoder_learning_rate, self.train_text_encoder)
         at_least(self, 1, "lora_rank")
         if self.lora_alpha is not None and not (self.lora_rank and self.lora_alpha > 0):
             raise ValueError(
@@ -145,14 +155,6 @@ class DreamBoothConfig:
             return None
         targets = self.lora_target_modules or LoRAConfig.target_modules
         return LoRAConfig(rank=self.lora_rank, alpha=self.lora_alpha, target_modules=targets)
-
-
-def at_least(config: object, least: float, *names: str) -> None:
-    """Raise ValueError, naming the field, for a number that is too small; None is none."""
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not value >= least:  # nan is none either
-            raise ValueError(f"{name} is {value}: give at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +219,9 @@ class LoRAConfig:
         at_least(self, 1, "rank")
         if not self.prompt.strip():
             raise ValueError("prompt is empty: give {text} for captions, or a prompt for all")
-        for name in ("alpha", "text_encoder_learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}: give a number above 0")
+        if self.alpha is not None and not self.alpha > 0:
+            raise ValueError(f"alpha is {self.alpha}: give a number above 0")
+        check_text_encoder_rate(self.text_encoder_learning_rate, self.train_text_encoder)
         for name in ("caption_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: give a share from 0 to below 1")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sdlearn.finetune.config import FitConfig, at_least
+from sdlearn.finetune.config import FitConfig
+from sdlearn.finetune.config_checks import at_least, check_text_encoder_rate, expand_path
 
 # how `sdlearn train full` trains unless told otherwise; warm-up and cosine as Waifu Diffusion
 FULL_FIT = FitConfig(lr_scheduler="cosine", lr_warmup_steps=20, snr_gamma=5.0, use_ema=True)
@@ -34,12 +35,11 @@ class FullConfig:
     save_whole_model: bool = False  # save all parts as a model folder, not only what was trained
 
     def __post_init__(self) -> None:
+        expand_path(self, "cache_dir")
         at_least(self, 0, "keep_tags", "noise_offset")
         for name in ("tag_dropout", "caption_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: give a share from 0 to 1")
         if not self.captions or not all(caption.strip() for caption in self.captions):
             raise ValueError("captions has an empty one: give such as {text} or 'a photo'")
-        rate = self.text_encoder_learning_rate
-        if rate is not None and not rate > 0:
-            raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
+        check_text_encoder_rate(self.text_encoder_learning_rate, self.train_text_encoder)
