@@ -22,7 +22,7 @@ import torch
 
 from sdlearn import load
 from sdlearn.course import checks
-from sdlearn.course.figures import show_pictures
+from sdlearn.course.figures import show_pictures, show_rows
 from sdlearn.models.samplers import make_sampler
 
 sd = load("mini", device=device)
@@ -41,9 +41,8 @@ def draw(sampler="dpm++", steps=20, guidance_scale=5.0, seed=4, prompt=prompt, n
 from tqdm.auto import tqdm
 
 samplers, counts = ["ddpm", "ddim", "quasi-taylor-2", "dpm++", "unipc"], [3, 6, 12, 25]
-grid = {(name, steps): draw(name, steps)
-        for name in tqdm(samplers, desc="drawing") for steps in counts}
-show_pictures(list(grid.values()), [f"{name}, {steps} steps" for name, steps in grid], columns=4);
+grid = {name: [draw(name, steps) for steps in counts] for name in tqdm(samplers, desc="drawing")}
+show_rows(grid, [f"{steps} steps" for steps in counts]);
 
 # %% [markdown]
 # **Look along a row, then down the last column.** Which samplers agree at 25 steps, and which one draws
@@ -194,11 +193,12 @@ print(f"most is seen at guidance scale {best:g}: {max(seen):.0%}; without guidan
 # ## Away from something
 #
 # A **negative prompt** takes the place of the empty prompt in guidance. So the picture is pushed away from
-# what it names.
+# what it names. That shows where the prompt leaves things open: this one says nothing of hair and background.
 
 # %%
-negatives = ["", "sunglasses", "green hair", "white background"]
-away = [draw(negative_prompt=negative, guidance_scale=6.0) for negative in tqdm(negatives, desc="drawing")]
+negatives = ["", "a green background", "purple hair", "toon-head style"]
+away = [draw(prompt="a smiling person", seed=2, negative_prompt=negative, guidance_scale=6.0)
+        for negative in tqdm(negatives, desc="drawing")]
 show_pictures(away,
               [f"not: {negative or 'nothing'}" for negative in negatives], columns=4, size=2);
 
@@ -240,15 +240,16 @@ one, other = (torch.randn(1, 4, side, side, generator=torch.Generator().manual_s
 shares = [0, 0.2, 0.4, 0.6, 0.8, 1]
 ways = {"straight": lambda s: (1 - s) * one + s * other, "sphere": lambda s: on_the_sphere(one, other, s)}
 plain = "a person on a blue background"
-rows = [draw(prompt=plain, latents=way(s).to(device), steps=12)
-        for way in tqdm(ways.values(), desc="drawing") for s in shares]
-show_pictures(rows, [f"{name}, {s:.0%}" for name in ways for s in shares], columns=6)
+rows = {name: [draw(prompt=plain, latents=way(s).to(device), steps=12) for s in shares]
+        for name, way in tqdm(ways.items(), desc="drawing")}
+show_rows(rows, [f"{s:.0%}" for s in shares])
 middle = {name: way(0.5).std().item() for name, way in ways.items()}
 print("standard deviation half-way: " + ", ".join(f"{k} {v:.2f}" for k, v in middle.items()));
 
 # %% [markdown]
-# Half-way along the straight line the noise is too weak, and the network, which was promised noise of
-# standard deviation 1, draws something duller. On the sphere one person turns into the other.
+# Half-way along the straight line the noise is weaker than the network was promised: it was trained on
+# noise of standard deviation 1. Compare the pictures in the middle: which row goes more evenly from one
+# person to the other?
 
 # %% [markdown]
 # ### Exercise 4: an open question

@@ -50,8 +50,10 @@ print("the U-Net is given", tuple(states.shape), "numbers")
 # %% [markdown]
 # ## Pictures out: the VAE
 #
-# The VAE makes a small code of a picture, and a picture of a code. The U-Net only ever sees codes:
-# **latents**.
+# The VAE makes a small code of a picture, and a picture of a code. For each number of the code it gives a
+# mean and a spread; we take the mean. Then the code is multiplied by one fixed number, the **scaling
+# factor**, so that its standard deviation is near 1, like that of noise. Before decoding it is divided by
+# it again. The U-Net only ever sees scaled codes: **latents**.
 
 # %%
 from sdlearn.data.folder import to_pixel_values
@@ -84,9 +86,9 @@ noisy = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).t
 with torch.no_grad():
     model_pred = sd.unet(noisy, 999, states).sample
 print("in:", tuple(noisy.shape), "out:", tuple(model_pred.shape))
-for name, block in [*zip(["down 1", "down 2", "down 3"], sd.unet.down_blocks),
+for name, block in [*((f"down {i}", block) for i, block in enumerate(sd.unet.down_blocks, 1)),
                     ("middle", sd.unet.mid_block),
-                    *zip(["up 1", "up 2", "up 3"], sd.unet.up_blocks)]:
+                    *((f"up {i}", block) for i, block in enumerate(sd.unet.up_blocks, 1))]:
     attends = bool(getattr(block, "attentions", None))
     print(f"{name:8} {type(block).__name__:24} {'reads the prompt' if attends else ''}")
 
@@ -180,14 +182,16 @@ assert difference == 0
 show_pictures([by_hand[0]], ["by hand"], size=2.5);
 
 # %% [markdown]
-# Zero: the pipeline does nothing else. **Change one thing and look again:** set `guidance_scale` to 1 and
-# to 12. What becomes of the yellow, and what of the face?
+# Zero: the pipeline does nothing else. **Change one thing and look again,** in a new cell:
+# `show_pictures([draw_by_hand(prompt, guidance_scale=g)[1][0] for g in (1.0, 5.0, 12.0)], ["1", "5", "12"]);`
+# What becomes of the yellow, and what of the face?
 
 # %% [markdown]
 # ## Which word is listened to where
 #
-# In each block that reads the prompt, every place of the latents asks: which of these words is about me?
-# The answers are shares that add up to one, so they can be looked at.
+# In each block that reads the prompt, every place of the latents asks: which of these tokens is about me?
+# The answers are shares that add up to one. The maps leave out the start and end tokens, which take a part
+# as well. (The package draws with another sampler, so the picture may differ from the one above.)
 
 # %%
 from sdlearn.course.attention import show_word_maps, word_maps
@@ -196,15 +200,16 @@ image, maps = word_maps(sd, prompt, seed=0)
 show_word_maps(image, maps);
 
 # %% [markdown]
-# Bright is where a word was listened to more than elsewhere. **Look for three things:** a word whose map
-# has the shape of what it names; a colour whose map lies on its noun; a word like "a" that is listened to
-# everywhere or nowhere.
+# Every map has a scale of its own: bright is where this word was listened to most. So you can compare places
+# within one map, but not two maps. **Look for two things:** a word whose map has the shape of what it names,
+# and a colour whose map lies on its noun.
 
 # %% [markdown]
 # ### Exercise 3: the loudest word
 #
 # Which token does the *middle* of the picture listen to most? Take the map of each token from `maps`, look
-# at the four values in the middle, and name the token with the largest mean. Your answer is a text.
+# at the four values in the middle, and name the token with the largest mean. The colours cannot
+# tell you, as each map has its own scale. The numbers can. Your answer is a text.
 #
 # <details><summary>Hint</summary>
 #
@@ -232,13 +237,14 @@ checks.loudest(loudest, maps)
 drawn = {"all three": by_hand[0], "without the prompt": draw_by_hand("", guidance_scale=1.0)[1][0]}
 drawn["without the U-Net"] = of_noise[0]
 small = latents_by_hand[0, :3] / latents_by_hand.abs().max()  # three of the four channels, as colours
-drawn["without the VAE"] = torch.nn.functional.interpolate(small[None], scale_factor=4)[0]
+drawn["without the VAE"] = torch.nn.functional.interpolate(small[None], scale_factor=sd.vae_reduction)[0]
 show_pictures(list(drawn.values()), list(drawn), size=2.2);
 
 # %% [markdown]
 # Without the prompt there is still a person, just any person: **the U-Net knows what pictures look like,
 # the text encoder only says which one.** Without the VAE the picture is there already, small and in wrong
-# colours. That is why the methods of the next chapters mostly leave the VAE alone.
+# colours. The VAE only translates, and it does so for any picture. So the methods of the next chapters
+# leave it alone.
 
 # %% [markdown]
 # ### Exercise 4: an open question
@@ -252,7 +258,7 @@ show_pictures(list(drawn.values()), list(drawn), size=2.2);
 # ## What you have learnt
 #
 # - The text encoder turns a prompt into vectors, the U-Net finds latents that fit them, and the VAE turns
-#   latents into pixels; twenty lines join them.
+#   latents into pixels; fewer than twenty lines join them.
 # - Guidance is one subtraction, and it costs a second pass through the U-Net.
 # - Words are tied to places by attention, which can be looked at.
 #
@@ -260,4 +266,4 @@ show_pictures(list(drawn.values()), list(drawn), size=2.2);
 # standard deviation of one.)
 #
 # **Papers:** Rombach et al. 2021, arXiv:2112.10752; Ho and Salimans 2022, arXiv:2207.12598 (guidance);
-# Hertz et al. 2022, arXiv:2208.01626 (attention maps).
+# Hertz et al. 2022, arXiv:2208.01626, and Tang et al. 2022, arXiv:2210.04885 (attention maps).

@@ -13,13 +13,13 @@
 # %% [markdown]
 # ## A style that mini does not know
 #
-# Full fine-tuning is nothing new: it is the training of chapter 2 and 5, gone on with, on other pictures.
-# That is how Waifu Diffusion was made from Stable Diffusion. Our pictures are by one artist, each of
-# another person, and each with a caption that is true.
+# Full fine-tuning is nothing new. The training of chapter 2 goes on, with the parts of chapter 5 and with
+# other pictures. That is how Waifu Diffusion was made from Stable Diffusion. Our pictures are by one
+# artist, each of another person, and each with a caption that is true.
 
 # %%
-
 import torch
+from tqdm.auto import tqdm
 
 from sdlearn import load
 from sdlearn.course import checks
@@ -35,7 +35,7 @@ def portrait(seed):
     glasses = ("none", "round", "none", "sunglasses")[seed % 4]
     return draw_character("lorelei", seed, number=1, hair_color=COLORS[seed % 8], glasses=glasses)[0]
 
-pictures = [portrait(seed) for seed in range(96)]
+pictures = [portrait(seed) for seed in tqdm(range(96), desc="drawing")]
 held_out = [portrait(seed) for seed in range(1000, 1016)]  # never trained on
 print(pictures[0].text)
 print(pictures[0].text_ja)
@@ -52,7 +52,7 @@ PROMPTS = ["a smiling person with blue hair, on a yellow background, lorelei sty
 
 def draw(model, prompts=PROMPTS):
     pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline.set_progress_bar_config(desc="drawing", leave=False)
     generators = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
     return pipeline(prompts, num_inference_steps=20, guidance_scale=5.0, generator=generators).images
 
@@ -64,8 +64,10 @@ show_pictures(before, ["lorelei?", "lorelei?", "lorelei?", "micah"], size=1.8);
 #
 # ## By hand
 #
-# One step: noise on latents, a prediction, the squared error. The only thing that is new is a weight for
-# each timestep, **min-SNR**: timesteps with little noise are easy and many, and would drown the others.
+# One step: noise on latents, a prediction, the squared error. One thing is new: a weight for each timestep,
+# **min-SNR**. SNR is chapter 2's signal-to-noise ratio: how much picture there is for each part of noise.
+# Where there is little noise, it is hard to see which noise it was. The errors are large there, and the
+# picture gains little from them. So the weight is 5 / SNR where the SNR is above 5, and 1 elsewhere.
 
 # %%
 from sdlearn.data.folder import to_pixel_values
@@ -93,17 +95,19 @@ with torch.no_grad():
     theirs = losses_at(sd.unet, latents, states, noise, timesteps, schedule=schedule,
                        weights=schedule.loss_weights(timesteps, 5.0))
 for t, s, w, loss in zip(timesteps.tolist(), snr.tolist(), weights.tolist(), by_hand.tolist()):
-    print(f"timestep {t:4}: signal to noise {s:8.3f}, weight {w:.3f}, weighted loss {loss:.4f}")
+    print(f"timestep {t:4}: signal to noise {s:8.3f}, error {loss / w:.4f}, weight {w:.3f}, "
+          f"weighted {loss:.4f}")
 torch.testing.assert_close(by_hand, theirs)
 
 # %% [markdown]
 # The package computes the same. At the first of these timesteps the picture is nearly clean, and its
-# weight is small.
+# weight is small. Compare the errors before and after the weight.
 #
 # ## What trainers add
 #
 # **EMA.** Weights jitter from step to step. A running average of them, the exponential moving average, is
-# calmer, and is what is saved in the end.
+# calmer, and is what is saved in the end (`use_ema=True` in a `FitConfig`. Our short runs do without: so few
+# steps have little to average).
 #
 # ### Exercise 1: the running average
 #
@@ -127,8 +131,8 @@ checks.ema_update(ema_update)
 # **Caption dropout.** One caption in ten is left empty, or the model forgets what "no prompt" looks like,
 # and guidance (chapter 5) has nothing to go away from.
 #
-# **Buckets.** Pictures are not all square. To cut them to squares cuts off heads. So pictures of like
-# shapes are put together, each shape with about as many pixels as the square.
+# **Buckets.** Pictures are not all square. To cut them to squares cuts off heads. So pictures of
+# similar shape are put together. Each shape has about as many pixels as the square.
 
 # %%
 import matplotlib.pyplot as plt
@@ -144,7 +148,7 @@ axis.set(xlabel="width (pixels)", ylabel="height (pixels)")
 axis.legend();
 
 # %% [markdown]
-# All lie just under the line: no batch needs more memory than the square one.
+# None lies above the line: no batch needs more memory than the square one.
 #
 # ### Exercise 2: what a bucket cuts off
 #
@@ -170,8 +174,9 @@ def cut_away(height, width, bucket_height, bucket_width):
 checks.cut_away(cut_away)
 
 # %% [markdown]
-# **Tags.** Pictures from picture boards have no sentences, but tags: the package takes them apart, and
-# shuffles them, as they have no order.
+# **Tags.** Pictures from picture boards have no sentences, but tags. The package takes them apart. It
+# shuffles them, as they have no order. It leaves some out (`dropout`), so that a prompt need not name
+# everything. The first one stays (`keep_tags`): it says what the picture is of.
 
 # %%
 from sdlearn.data.tags import clean_tags, vary_tags
@@ -185,45 +190,45 @@ for _ in range(3):
 # ## Eight pictures, or ninety-six
 #
 # Two models, the same number of steps, the same settings. One sees 8 pictures again and again, the other
-# 96. Each is also measured on 16 people that neither trains on. **Predict:** draw the two curves.
+# 96. Each is measured on some of its own pictures, and on 16 people that neither trains on. **Predict:**
+# draw the curves. (`FitConfig` says how to train, and `fit` does one optimizer step at a time.)
 
 # %%
-from tqdm.auto import tqdm
-
 from sdlearn.course.training import steps
 from sdlearn.finetune import FitConfig, FullFineTuning, fit
+from sdlearn.finetune.validation import validation_loss
 
 config = FitConfig(max_train_steps=steps(80), train_batch_size=8, lr_scheduler="cosine",
                    lr_warmup_steps=5, snr_gamma=5.0, validation_steps=20)
 
 def train(number):
-    """Train on the first `number` pictures: the method, its losses, and those on held-out people."""
-    method, losses, held = FullFineTuning(sd), [], {}
+    """Train on the first `number` pictures: the method, the loss on some of its own and on others."""
+    method, own, held = FullFineTuning(sd), {}, {}
     for step in tqdm(fit(method, pictures[:number], config, validation_pictures=held_out),
                      total=config.max_train_steps, desc=f"{number} pictures", unit="step"):
-        losses.append(float(step.loss))
         if step.validation_loss is not None:
+            own[step.step] = validation_loss(method, pictures[:min(number, 16)], config)
             held[step.step] = step.validation_loss
-    return method, losses, held
+    return method, own, held
 
 runs = {number: train(number) for number in (8, 96)}
 
 # %%
 figure, axis = plt.subplots()
-for color, (number, (_, losses, held)) in zip(("C0", "C1"), runs.items()):
-    means = [sum(losses[max(0, i - 20):i]) / len(losses[max(0, i - 20):i]) for i in held]
+for color, (number, (_, own, held)) in zip(("C0", "C1"), runs.items()):
     axis.plot(list(held), list(held.values()), "o-", color=color, label=f"{number} pictures: held-out people")
-    axis.plot(list(held), means, "s:", color=color, label=f"{number} pictures: its own")
-    print(f"{number:3} pictures: own loss {means[-1]:.4f}, on held-out people {list(held.values())[-1]:.4f}")
-axis.set(xlabel="optimizer step", ylabel="loss (min-SNR weighted)", yscale="log")
+    axis.plot(list(own), list(own.values()), "s:", color=color, label=f"{number} pictures: its own")
+    print(f"{number:3} pictures: own loss {list(own.values())[-1]:.4f}, "
+          f"on held-out people {list(held.values())[-1]:.4f}")
+axis.set(xlabel="optimizer step", ylabel="loss, no weights", yscale="log")
 axis.legend(fontsize=10);
 
 # %% [markdown]
 # Compare the gap between the two lines of one colour. A model that does well on its own pictures and worse
 # on others has learnt *those pictures*; one whose lines lie together has learnt *the style*.
 #
-# The loss on held-out pictures is always measured at the same timesteps with the same noise. Otherwise it
-# would jump about more than training changes it.
+# Both losses are measured at the same timesteps with the same noise, and without weights. Otherwise they
+# would jump about more than training changes them, and could not be compared.
 
 # %%
 after = {number: draw(method.sd) for number, (method, _, _) in runs.items()}
@@ -232,14 +237,18 @@ show_pictures([*before, *after[8], *after[96]],
 
 # %% [markdown]
 # First row before, second after 8 pictures, third after 96. The white skin has come, and the faces are
-# half-way between two styles: a minute of training is short for a whole style. The command
-# `sdlearn train full` takes some minutes for it. **Look for three things:** do hair, glasses and background
-# still follow the prompt? What has the model with 8 pictures lost that the other has not? And is the fourth
-# one, which nobody trained, still as it was? Here the whole model moved, and nothing was there to hold the
-# rest in place: that is what chapter 8 does about it.
+# half-way between two styles: these are few steps for a whole style, and `sdlearn train full` takes more.
+# **Look for three things:** do hair, glasses and background still follow the prompt? What has the model
+# with 8 pictures lost that the other has not? And the fourth one, in a style that was not in the training
+# pictures: is it still as it was? Here the whole model moved, and nothing was there to hold the rest in
+# place: that is what chapter 8 does about it.
 #
 # **Change one thing and look again:** set `learning_rate=2e-3` in the `FitConfig`, ten times the rate that
 # suits mini. How do you see it in the curve, and how in the pictures?
+
+# %% [markdown]
+# Move the seam: left of it is the first picture before training, right of it after 96 pictures. Which lines
+# stay in their place?
 
 # %%
 from sdlearn.course.widgets import before_and_after
@@ -250,7 +259,8 @@ before_and_after(before[0], after[96][0]);
 # ## What it cost others, and would cost you
 #
 # Waifu Diffusion 1.3 went on from Stable Diffusion 1.4 with 680 000 pairs of picture and text, ten times
-# over. Its release notes speak of eight A40 GPUs, about ten days and about 3 100 dollars.
+# over. It is told to have taken eight A40 GPUs, about ten days and about 3 100 dollars. We could not check
+# these three numbers: take them as an example.
 
 # %%
 PAIRS, EPOCHS, GPUS, DAYS, DOLLARS = 680_000, 10, 8, 10, 3_100
@@ -294,16 +304,17 @@ checks.training_cost(training_cost)
 # a terminal, for a folder of any size: `sdlearn train full my-pictures --model sd15 --output my-style`. And
 # `sdlearn plan full --model sd15 --pictures 5000` says beforehand what that will need.
 #
-# **When is it the right choice?** With hundreds of pictures or more, well captioned, and a style or a world to
-# learn rather than one face; with the rights to all of them (chapter 12); and when a file as large as the
-# model is no burden. Otherwise read on: the next chapters do with five pictures.
+# **When is it the right choice?** With hundreds of pictures or more, well captioned, and a style or a world
+# to learn rather than one face; with the rights to all of them (chapter 12); and when a file as large as
+# the model is no burden. Otherwise read on: for the next chapters five pictures are enough.
 
 # %% [markdown]
 # ## What you have learnt
 #
-# - Full fine-tuning is training gone on with: the same loss, all weights, other pictures.
+# - Full fine-tuning is training continued: the same loss, all weights, other pictures.
 # - The loss on pictures that were not trained on tells learning a style from learning pictures by heart.
-# - EMA, caption dropout, buckets and min-SNR weights each mend one thing that goes wrong without them.
+# - EMA, caption dropout, buckets and min-SNR weights are each there for one thing: jitter, guidance,
+#   shapes, and timesteps that count too much.
 #
 # **What would break** if captions were never left out? (Guidance asks the model without a prompt, too.)
 #

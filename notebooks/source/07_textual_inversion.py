@@ -38,6 +38,7 @@ show_pictures([*faces, *strange_faces], [p.attributes["expression"] for p in pic
 #
 # The text encoder begins with a table: one row of numbers for each token. Everything a word means to the
 # model starts from there. Which rows point in similar directions? Here are some words' nearest neighbours.
+# (A token that ends a word has `</w>` behind it. We look at whole words of three letters or more.)
 
 # %%
 table = sd.text_encoder.get_input_embeddings().weight.detach()  # (V, D)
@@ -86,7 +87,8 @@ checks.nearest_rows(nearest_rows)
 # show the model the five pictures under sentences with that word, and let the loss of chapter 2 move
 # **this row, and nothing else**:
 #
-# $$v^* = \arg\min_v \; \text{mean} \lVert \hat\epsilon(\text{noisy latents}, t, \text{sentence with } v) - \epsilon \rVert^2$$
+# $$v^* = \arg\min_v \; \text{mean} \lVert \hat\epsilon(\text{noisy latents}, t, \text{sentence with } v) -
+# \epsilon \rVert^2$$
 #
 # **Guess:** how many numbers is that, for mini? And for DreamBooth, which trains the whole U-Net?
 #
@@ -109,6 +111,10 @@ def count_new(text_encoder, num_vectors):
 
 # %% tags=["raises-exception"]
 checks.count_new(count_new)
+
+# %%
+row, unet = table.shape[1], sum(p.numel() for p in sd.unet.parameters())
+print(f"Textual Inversion: {row} numbers; the whole U-Net: {unet:,}, {unet / row:,.0f} times as many")
 
 # %% [markdown]
 # ### Exercise 3: everything else stays
@@ -137,7 +143,9 @@ checks.keep_old_rows(keep_old_rows)
 # %% [markdown]
 # ## By hand
 #
-# First the package: three steps of its Textual Inversion, with a single sentence.
+# First the package: three steps of its Textual Inversion, with a single sentence. `FitConfig` says how to
+# train, `fit` does one optimizer step at a time, and `run` lets it go to the end with a progress bar.
+# (`GAMMA` is explained below.)
 
 # %%
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
@@ -167,8 +175,9 @@ input_ids = tokenizer([SENTENCE.format(WORD)] * 2, padding="max_length", max_len
 print(tokenizer.convert_ids_to_tokens(input_ids[0, :7].tolist()))
 
 # %% [markdown]
-# Both must draw the same places in the VAE's distribution, timesteps and noise. The package gives each
-# picture of a step a random generator of its own, so that can be done again.
+# Both must draw the same random things: the latents (around the VAE's mean, within its spread), the
+# timesteps and the noise. The package gives each picture of a step a random generator of its own, so that
+# can be done again.
 
 # %%
 def drawn_at(step):
@@ -182,8 +191,8 @@ def drawn_at(step):
     return latents, noise.to(device), timesteps.to(device)
 
 # %% [markdown]
-# One thing more. Who is drawn is decided where there is hardly more than noise, and there the errors are
-# smallest: to guess the noise is easy when nearly all is noise. So that these timesteps count, the others
+# One thing more. Who is drawn is decided where there is hardly more than noise. But there the errors are
+# smallest: when nearly all is noise, the noise is easy to guess. So that these timesteps count, the others
 # weigh less, by $\min(\gamma / \text{SNR}, 1)$, with the signal-to-noise ratio
 # $\text{SNR} = \bar\alpha_t / (1 - \bar\alpha_t)$. On mini a word learns little without it: try
 # `GAMMA = float("inf")`.
@@ -221,7 +230,8 @@ print(f"of the {new_id} other rows, none has moved by a single bit")
 
 # %% [markdown]
 # The same losses and the same row. Weight decay is off, and has to be: it would pull *every* row towards
-# zero, gradient or not. (The package goes one better. It never makes a gradient of the other rows.)
+# zero, even one whose gradient is zero. (The package goes one better. It never makes a gradient of the
+# other rows.)
 #
 # ## Train it
 #
@@ -253,7 +263,7 @@ SITUATIONS = ["a picture of a smiling {}, on a green background",
 
 def draw(model, word, seed=0):
     pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline.set_progress_bar_config(desc="drawing", leave=False)
     prompts = [situation.format(word) for situation in SITUATIONS]
     generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
     return pipeline(prompts, num_inference_steps=20, guidance_scale=5.0, generator=generators).images
@@ -266,7 +276,8 @@ show_pictures([*before, *after], ["smiling", "sunglasses", "surprised", "nothing
 # %% [markdown]
 # Above, the word as it began ("person"); below, as it is now. Compare with the pictures at the top: hair,
 # glasses, the way of drawing. Then measure. **Fidelity**: how alike are these and the five real
-# pictures? **Prompt fit**: how well do they fit the words about the situation?
+# pictures? **Prompt fit**: how well do they fit the words about the situation? Both are cosines, from
+# networks that had no part in the training: the **judges**.
 
 # %%
 from sdlearn.evaluate import Judges, prompt_fit, subject_fidelity
@@ -367,8 +378,9 @@ axis.set(xlabel="share of the way (1: as trained)", ylabel="cosine")
 axis.legend();
 
 # %% [markdown]
-# The paper finds a trade of likeness for editability: the further from real words, the more alike and the
-# less obedient, and so with a higher learning rate and with more rows. Do your two curves show it?
+# The paper finds a trade between likeness and obedience. Further from real words, a word is more alike and
+# less obedient; a higher learning rate takes it there. More rows make it less obedient, and hardly more
+# alike. Do your two curves show the trade?
 #
 # ## What a word cannot say
 #
@@ -386,8 +398,10 @@ for name, real, drawn in [("known style", faces, after), ("unknown style", stran
           f"{gain:+.2f} to the word as it began")
 
 # %% [markdown]
-# A word can only ask for what the model is able to draw. For a style that it cannot draw, there is no row
-# to find, however long one searches. Chapter 8 changes the model itself.
+# A word can only ask for what the model is able to draw. The DreamBooth paper argues so, but no experiment
+# there shows it alone. Compare your two gains: one run each is a hint and no proof. The course measured it
+# on twelve characters: against DreamBooth, a word falls further behind when the style is unknown (the
+# book's page of claims, claim 4). Chapter 8 changes the model itself.
 #
 # **How it fails, and how you see it:**
 #
@@ -410,10 +424,14 @@ for name, real, drawn in [("known style", faces, after), ("unknown style", stran
 # %% [markdown]
 # ## The same on Stable Diffusion 1.5
 #
-# With a GPU of 16 GB, and five photographs of your own in a folder, one line changes:
+# With a GPU of 16 GB, and five photographs of your own in a folder:
 #
 # ```python
-# sd = load("sd15", device="cuda")
+# from sdlearn.data.folder import read_pictures
+#
+# sd, pictures = load("sd15", device="cuda"), read_pictures("my-photographs")
+# TEMPLATE = "a photo of {}"  # photographs have no {expression}
+# config = FitConfig(max_train_steps=3000)  # the rate and the weights above are mini's: leave them out
 # ```
 #
 # There a row has 768 numbers. The paper trains 5,000 steps of 8 pictures, about two hours on two GPUs.
@@ -426,6 +444,6 @@ for name, real, drawn in [("known style", faces, after), ("unknown style", stran
 # - A word can only ask for what the model can already draw; the further out it lies, the less it combines.
 #
 # **What would break** if weight decay were on? (All rows of the table would shrink a little at every step,
-# and the model would forget its words. One well-known script once did this.)
+# and the model would forget its words. diffusers' example script once did this.)
 #
 # **Paper:** Gal et al. 2022, arXiv:2208.01618.

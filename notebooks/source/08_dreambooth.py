@@ -7,7 +7,7 @@
 #
 # You need: chapter 5 (the three parts of Stable Diffusion).
 #
-# **Before you run anything, write down:** a model sees the same five pictures some hundred times, always
+# **Before you run anything, write down:** a model sees the same five pictures about eighty times, always
 # under the words "sks person". What will it draw afterwards when you ask for "a person"?
 
 # %% [markdown]
@@ -49,12 +49,14 @@ CLASS_PROMPT = "a picture of a person"
 
 def draw(model, prompts, seed=0):
     pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline.set_progress_bar_config(desc="drawing", leave=False)
     generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
     return pipeline(prompts, num_inference_steps=20, guidance_scale=5.0, generator=generators).images
 
 # %% [markdown]
-# A word that is common means something already, and the model would have to unlearn that. Here are three
+# Mini has no token `sks`: it falls apart into single letters. They mean little to mini, so they can carry
+# somebody new. Stable Diffusion 1.5 has `sks` as one rare token, and the paper looks for such tokens. A
+# word that is common means something already, and the model would have to unlearn that. Here are three
 # situations that none of the five pictures shows, and six times just "a person", before any training.
 
 # %%
@@ -73,8 +75,9 @@ show_pictures([*before, *class_before], TITLES, columns=9, size=1.4);
 # nothing then says what is to *stay*. The paper adds a second loss for that. Before training, the model
 # draws pictures of the class by itself; while it trains, it must still be able to draw those:
 #
-# $$\text{loss} = \underbrace{\text{mean} \lVert \hat\epsilon - \epsilon \rVert^2}_{\text{the subject's pictures}}
-# + \lambda \underbrace{\text{mean} \lVert \hat\epsilon' - \epsilon' \rVert^2}_{\text{the class's pictures}}$$
+# $$\text{loss} = \underbrace{\text{mean} \lVert \hat\epsilon - \epsilon \rVert^2}_{\text{the subject's
+# pictures}} + \lambda \underbrace{\text{mean} \lVert \hat\epsilon' - \epsilon' \rVert^2}_{\text{the class's
+# pictures}}$$
 #
 # The paper calls it **prior preservation**, and takes $\lambda = 1$.
 
@@ -135,7 +138,8 @@ checks.count_trained(count_trained)
 # %% [markdown]
 # ## By hand
 #
-# First the package: three steps of its DreamBooth, with class pictures.
+# First the package: three steps of its DreamBooth, with class pictures. `FitConfig` says how to train,
+# `fit` does one optimizer step at a time, and `run` lets it go to the end with a progress bar.
 
 # %%
 from sdlearn.finetune import DreamBooth, FitConfig, fit, run
@@ -149,8 +153,9 @@ config = FitConfig(max_train_steps=3, train_batch_size=2, learning_rate=LEARNING
 losses = run(fit(ready_made, pictures, config))
 
 # %% [markdown]
-# To compare, both must draw the same: pictures, places in the VAE's distribution, timesteps and noise.
-# The package gives each picture of a step a random generator of its own, so that can be done again.
+# To compare, both must draw the same random things: pictures, latents (around the VAE's mean, within its
+# spread), timesteps and noise. The package gives each picture of a step a random generator of its own, so
+# that can be done again.
 
 # %%
 def drawn_at(step):
@@ -246,7 +251,9 @@ show_pictures([*before, *class_before, *after["without"], *class_after["without"
 #
 # ## Train it again, and hold on to the class
 #
-# Now the class takes part in every step, so the subject needs more of them.
+# Now each step also pulls towards the class: two class pictures go with four of the subject. So a step
+# moves less towards the subject. We take half as many steps more, so that both models have a fair chance to
+# learn it.
 
 # %%
 with_prior = DreamBooth(sd, instance_prompt=TEMPLATE, class_prompt=CLASS_PROMPT,
@@ -262,7 +269,8 @@ show_pictures([*after["without"], *class_after["without"], *after["with"], *clas
               TITLES * 2, columns=9, size=1.4);
 
 # %% [markdown]
-# Above without, below with class pictures. Look at the six on the right: others may be others again.
+# Above without, below with class pictures. Look at the six on the right: do they look like
+# different people again?
 #
 # ## Measured
 #
@@ -290,13 +298,15 @@ print(f"drift rose by {rise['without class pictures']:+.2f} without class pictur
       f"and by {rise['with class pictures']:+.2f} with them")
 
 # %% [markdown]
-# In the paper the second loss brings the drift down from .664 to .493, and costs a little fidelity (.712
-# to .684). Does yours show the same order? Six pictures are few: only large differences count here.
+# In the paper (Imagen, 15 subjects, another judge) the second loss brings the drift down from .664 to .493,
+# and fidelity from .712 to .684. Is your drift lower with class pictures, too? Do not compare your
+# fidelity: this run had more steps. Six pictures are few: only large differences count here.
 #
 # ## How far to go
 #
-# Trained weights are the old ones plus a change. So one can go half of the way, or further than training
-# went, as longer training would. **Predict:** what becomes of the face, and what of the background?
+# Trained weights are the old ones plus a change. So one can go half of the way, or beyond. Beyond is not
+# the same as longer training, but it costs nothing. **Predict:** what becomes of the face, and what of the
+# background?
 
 # %%
 from dataclasses import replace
@@ -331,6 +341,9 @@ def picture_at(share, situation):
 explore(picture_at, {"situation": [1, 2, 3], "share": SHARES}, sheet=12);
 
 # %% [markdown]
+# Read the two curves. Where does fidelity stop rising, and where does prompt fit begin to fall? Then look
+# at the sheet: does the background or the face go first?
+#
 # **How it fails, and how you see it:**
 #
 # | you see | it is | what helps |
@@ -340,8 +353,8 @@ explore(picture_at, {"situation": [1, 2, 3], "share": SHARES}, sheet=12);
 # | right face, wrong situation: fidelity rises, prompt fit falls | trained too long | fewer steps, a lower learning rate |
 # | right situation, anybody's face | trained too little | more steps, or train the text encoder as well |
 #
-# **Change one thing and look again:** train with `prior_loss_weight=0.2`. Between which two rows of the
-# table does it fall?
+# **Change one thing and look again:** train `with_prior` again, with `prior_loss_weight=0.2`, and measure
+# its drift. Does it lie between the drifts without and with class pictures?
 
 # %% [markdown]
 # ### Exercise 4: an open question
@@ -354,10 +367,13 @@ explore(picture_at, {"situation": [1, 2, 3], "share": SHARES}, sheet=12);
 # %% [markdown]
 # ## The same on Stable Diffusion 1.5
 #
-# With a GPU of 24 GB, and five photographs of your own in a folder, one line changes:
+# With a GPU of 24 GB, and five photographs of your own in a folder:
 #
 # ```python
-# sd = load("sd15", device="cuda")
+# from sdlearn.data.folder import read_pictures
+#
+# sd, pictures = load("sd15", device="cuda"), read_pictures("my-photographs")
+# TEMPLATE = "a photo of sks person"  # photographs have no {expression}
 # ```
 #
 # The learning rate follows from the model: here the paper's, 5e-6. Take some 400 steps without class pictures

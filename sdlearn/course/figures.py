@@ -55,7 +55,8 @@ def show_rows(
         raise ValueError(f"the rows have different numbers of pictures ({lengths}): give as many")
     pictures = [picture for row in rows.values() for picture in row]
     figure = show_pictures(pictures, titles, columns=max(columns, default=1), size=size)
-    figure.set_size_inches(max(columns) * size, (len(rows) + 0.3 * bool(titles)) * size)
+    names = 0.09 * max(len(line) for name in rows for line in name.splitlines())  # inches
+    figure.set_size_inches(max(columns) * size + names, len(rows) * size + 0.3 * bool(titles))
     for name, axis in zip(rows, figure.axes[:: max(columns)], strict=True):
         axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=11)
     return figure
