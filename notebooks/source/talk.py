@@ -183,8 +183,8 @@ Markdown(f"Waifu Diffusion 1.3: **680 000** pictures, {GPUS} GPUs, {DAYS} days, 
 # Stable Diffusion 1.4 and 680 000 pictures from a picture board. With plenty of good data nothing is more
 # accurate. Who of us has that?"
 #
-# Source: the release notes of Waifu Diffusion 1.3 (pictures, 8 A40 GPUs, about ten days, about 3 100
-# dollars). Mini's pictures are loaded: `notebooks/shipped_pictures.py` trains them.
+# Source: the release notes of Waifu Diffusion 1.3 for the pictures. That it took 8 A40 GPUs, about ten days and
+# about 3 100 dollars is told of it; we could not check that. Mini's pictures are loaded: `notebooks/shipped_pictures.py` trains them.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Textual Inversion: one new word
