@@ -4,18 +4,23 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import tyro
 from plan_shapes import TINY
+from tqdm import tqdm
 
 from sdlearn import cli
 from sdlearn.finetune import FitConfig
+from sdlearn.finetune.accelerating import make_accelerator
+from sdlearn.finetune.optimizer import check_optimizer
 from sdlearn.models.architectures import ARCHITECTURES
 from sdlearn.plan import Plan, PlanConfig, describe, plan, train_command
+from sdlearn.plan.advice import smaller
 from sdlearn.plan.blank import blank_model
-from sdlearn.plan.machine import GB, gpu_of
+from sdlearn.plan.machine import GB, Machine, gpu_of
 from sdlearn.plan.needs import Tracer
 from sdlearn.plan.stages import stages
 from sdlearn.plan.table import memory_table
@@ -143,8 +148,8 @@ def test_what_does_not_fit_is_refused_with_what_would(capsys, without_table):
 
 
 def test_advice_is_only_what_does_fit(without_table):
-    refusal = made("full", gpu_memory=0.5, train_batch_size=1, use_ema=False).refusal
-    assert refusal.endswith("has 500 MB for it: take a GPU of 8 GB")
+    refusal = made("full", gpu_memory=0.61, train_batch_size=1, use_ema=False).refusal
+    assert refusal.endswith("has 610 MB for it: take a GPU of 8 GB")
 
 
 def test_a_full_disk_is_refused(monkeypatch, tmp_path, without_table):
@@ -180,6 +185,9 @@ def test_caches_grow_with_the_pictures_and_captions():
         (["imagic", "--max-train-steps", "9"], "--max-train-steps says nothing to imagic"),
         (["full", "--gpu-memory", "0"], "--gpu-memory is 0.0: give the GPU's GB"),
         (["full", "--pictures", "0"], "--pictures is 0: give at least 1"),
+        (["full", "--gpu-memory", "0.1"], "take 600 MB: give a larger --gpu-memory"),
+        (["lora", "--train-batch-size", "720720"], "720720: give at most 8192"),
+        (["lora", "--model", "tiny", "--lora-rank", "65"], "rank of at most 64, so give no more"),
         (["full", "--model", "nothing"], 'the shape of "nothing" is not known'),
         (["full", "--model", "tiny", "--resolution", "101"], "101 pixels do not fit"),
     ],
@@ -187,6 +195,44 @@ def test_caches_grow_with_the_pictures_and_captions():
 def test_what_cannot_be_planned_is_refused_in_words(arguments, words, capsys):
     assert cli.main(["plan", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can do both")
+@pytest.mark.parametrize(
+    ("options", "fit"),
+    [
+        (["--mixed-precision", "fp16"], FitConfig(mixed_precision="fp16")),
+        (["--use-8bit-adam", "True"], FitConfig(use_8bit_adam=True)),
+    ],
+)
+def test_what_training_refuses_on_a_processor_is_refused_in_its_words(
+    options, fit, monkeypatch, capsys
+):
+    processor = Machine(name="a processor", on_cuda=False, memory=64 * GB)
+    monkeypatch.setattr("sdlearn.plan.planning.this_machine", lambda: processor)
+    with pytest.raises(ValueError, match=r"on a CPU|on CUDA GPUs only") as refused:
+        check_optimizer(fit, make_accelerator(fit).device)
+    assert cli.main(["plan", "lora", "--model", "tiny", *options]) == 2
+    assert capsys.readouterr() == ("", f"sdlearn: {refused.value}\n")
+
+
+@pytest.mark.parametrize("method", ["full", "dreambooth", "imagic"])
+def test_a_refusal_names_options_as_a_plan_takes_them(method):
+    asked = PlanConfig(model="tiny", use_ema=None if method == "full" else True)
+    advice = {
+        words: other
+        for words, other_method, other in smaller(method, asked, TINY, gpu_of(8))
+        if other_method == method and words.startswith("--")
+    }
+    assert "--use-ema False" in advice
+    for words, other in advice.items():
+        assert tyro.cli(PlanConfig, args=words.split(), default=asked) == other
+
+
+def test_a_bar_counts_what_is_tried(monkeypatch, capsys, without_table):
+    monkeypatch.setattr("sdlearn.plan.planning.tqdm", partial(tqdm, delay=0, mininterval=0))
+    made("lora", gpu_memory=8)
+    assert "Planning: 1try" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path):

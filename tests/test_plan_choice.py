@@ -6,7 +6,7 @@ import pytest
 
 from sdlearn.finetune import FitConfig
 from sdlearn.plan import PlanConfig
-from sdlearn.plan.choose import MARGIN, Row, base_fit, choose, compare, most_sparing
+from sdlearn.plan.choose import MARGIN, Row, base_fit, choose, compare, find_row, most_sparing
 from sdlearn.plan.machine import GB, Machine, gpu_of
 from sdlearn.plan.needs import Memory, StageNeeds
 
@@ -81,6 +81,33 @@ def savers(fit: FitConfig | None) -> tuple | None:
 )
 def test_the_fastest_settings_that_fit_are_chosen(gigabytes, expected):
     assert savers(chosen(gigabytes)) == expected
+
+
+@pytest.mark.parametrize("gigabytes", [9.0, 11.0, 14.0, 26.0, 60.0, 300.0])
+@pytest.mark.parametrize("pictures", [60, 5040, 8192])
+def test_a_batch_of_many_divisors_is_cut_into_the_fewest_parts_by_a_few_tries(gigabytes, pictures):
+    config, gpu = PlanConfig(train_batch_size=pictures), machine(gigabytes)
+    fit, tracer = base_fit("dreambooth", config, gpu), Formula(config)
+    tried = []
+    tracer.needs = lambda fit: (tried.append(fit), Formula.needs(tracer, fit))[1]
+    row = choose(tracer, gpu, fit)
+    assert len(tried) < 40
+    assert max(fit.train_batch_size for fit in tried) <= max(64, pictures // 7)
+    one_by_one = (
+        replace(
+            fit,
+            train_batch_size=pictures // parts,
+            gradient_accumulation_steps=parts,
+            gradient_checkpointing=recompute,
+            use_8bit_adam=eight,
+        )
+        for recompute in (False, True)
+        for parts in range(1, pictures + 1)
+        if pictures % parts == 0
+        for eight in (False, True)
+    )
+    fits = (way for way in one_by_one if find_row(Formula(config), gpu, way).fits)
+    assert (row and row.fit) == next(fits, None)
 
 
 def test_a_batch_in_parts_is_as_many_pictures_a_step():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdlearn.plan.choose import Row, base_fit, find_row, most_sparing
+from sdlearn.plan.choose import MOST_AT_ONCE, Row, base_fit, find_row, most_sparing
 from sdlearn.plan.config import PlanConfig
 from sdlearn.plan.machine import GB, Machine, gpu_of
 from sdlearn.plan.needs import Tracer
@@ -45,11 +45,13 @@ def reasons_for(tracer: Tracer, best: Row, config: PlanConfig) -> tuple[str, ...
     parts = fit.gradient_accumulation_steps
     if parts > 1:
         whole = fit.train_batch_size * parts
-        fit = replace(fit, train_batch_size=whole, gradient_accumulation_steps=1)
-        other = find_row(tracer, machine, fit)
+        take = "take too much"
+        if whole <= MOST_AT_ONCE:
+            fit = replace(fit, train_batch_size=whole, gradient_accumulation_steps=1)
+            take = f"take {gigabytes(find_row(tracer, machine, fit).needed)}"
         reasons.append(
             f"{parts} parts of a batch after each other, with the same result: {whole} pictures at "
-            f"once take {gigabytes(other.needed)}"
+            f"once {take}"
         )
     if best.fits and not (parts > 1 or fit.gradient_checkpointing or fit.use_8bit_adam):
         reasons.append("nothing has to be saved: it fits as it is")
@@ -64,13 +66,13 @@ def _precision_reason(best: Row, is_here: bool) -> str:
     return f"{name}: faster on a GPU, and half the memory for parts that do not train{other}"
 
 
-def refusal_for(method: MethodName, config: PlanConfig, shape: Architecture, best: Row) -> str:
+def refusal_for(tracer: Tracer, best: Row) -> str:
     """Say that nothing fits, and what would."""
-    machine = best.machine
+    method, config, shape, machine = tracer.method, tracer.config, tracer.shape, best.machine
     enough: list[str] = []
-    for words, other_method, other in _smaller(method, config, shape, machine):
+    for words, other_method, other in smaller(method, config, shape, machine):
         is_known = enough and words.split()[0] == enough[-1].split()[0]  # a larger resolution fits
-        if not is_known and _fits(other_method, other, shape, best):
+        if not is_known and _fits(tracer.asked(other_method, other), best):
             enough.append(words)
     if machine.on_cuda:
         cards = [card for card in CARDS if gpu_of(card).memory >= best.needed]
@@ -92,19 +94,19 @@ def disk_refusal(folder: Path, needed: int, free: int) -> str:
     )
 
 
-def _fits(method: MethodName, config: PlanConfig, shape: Architecture, best: Row) -> bool:
-    tracer = Tracer(method, shape, config, best.machine.on_cuda)
+def _fits(tracer: Tracer, best: Row) -> bool:
+    fit = base_fit(tracer.method, tracer.config, best.machine)
     try:
-        row = most_sparing(tracer, best.machine, base_fit(method, config, best.machine))
+        row = most_sparing(tracer, best.machine, fit)
     except ValueError:  # a resolution that does not fit the model
         return False
     return row.fits
 
 
-def _smaller(
+def smaller(
     method: MethodName, config: PlanConfig, shape: Architecture, machine: Machine
 ) -> Iterator[tuple[str, MethodName, PlanConfig]]:
-    """Ways to need less, each with its words."""
+    """Ways to need less, each with its words: options as `sdlearn plan` takes them."""
     free = replace(config, gradient_checkpointing=None, use_8bit_adam=None, mixed_precision=None)
     if free != config:
         yield "the settings that are chosen for you", method, free
@@ -115,7 +117,7 @@ def _smaller(
     if config.train_text_encoder:
         yield "no --train-text-encoder", method, replace(config, train_text_encoder=False)
     if base_fit(method, config, machine).use_ema:
-        yield "--no-use-ema", method, replace(config, use_ema=False)
+        yield "--use-ema False", method, replace(config, use_ema=False)
     if method == "dreambooth" and config.with_prior_preservation:
         other = replace(config, with_prior_preservation=False)
         yield "--no-with-prior-preservation", method, other

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import TYPE_CHECKING
 
 from sdlearn.finetune.config import FitConfig, Precision
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sdlearn.plan.needs import StageNeeds, Tracer
 
 MARGIN = 0.97  # of a machine's memory that may be planned with; predictions are that exact
+MOST_AT_ONCE = 64  # pictures that a pass is always tried with; more take longer to find out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +93,30 @@ def choose(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row | None:
     What saves memory without costing time comes first: 8-bit moments, then parts of a batch after
     each other. Computing activations twice costs a third more time, and comes last.
     """
-    rows = (find_row(tracer, machine, way) for way in _ways(tracer.config, machine, fit))
-    return next((row for row in rows if row.fits), None)
+    eights = _asked(tracer.config.use_8bit_adam, _moments(machine))
+    for recompute in _asked(tracer.config.gradient_checkpointing, (False, True)):
+        way = replace(fit, gradient_checkpointing=recompute)
+        row = _fewest_parts(tracer, machine, way, eights)
+        if row is not None:
+            return row
+    return None
 
 
 def most_sparing(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row:
     """Return the row that needs the least memory.
 
-    It need not be the one with the smallest parts of a batch: while those follow each other, the
-    gradients of all that trains are kept.
+    It has every saver that may be used, but need not be the one with the smallest parts of a batch:
+    while those follow each other, the gradients of all that trains are kept.
     """
-    ways = list(_ways(tracer.config, machine, fit))
-    most = ways[-1]  # with every saver that may be used
-    ways = [way for way in ways if _savers(way) == _savers(most)]
-    return min((find_row(tracer, machine, way) for way in ways), key=lambda row: row.needed)
+    way = replace(
+        fit,
+        gradient_checkpointing=_asked(tracer.config.gradient_checkpointing, (False, True))[-1],
+        use_8bit_adam=_asked(tracer.config.use_8bit_adam, _moments(machine))[-1],
+    )
+    pictures = fit.train_batch_size
+    numbers = {1, pictures} if pictures <= MOST_AT_ONCE else {pictures}
+    rows = [find_row(tracer, machine, _in_parts(way, parts)) for parts in sorted(numbers)]
+    return min(rows, key=lambda row: row.needed)
 
 
 def compare(tracer: Tracer, machine: Machine, fit: FitConfig) -> list[Row]:
@@ -123,27 +135,39 @@ def compare(tracer: Tracer, machine: Machine, fit: FitConfig) -> list[Row]:
         )
         for precision in precisions
         for recompute in (False, True)
-        for bits in ((False, True) if machine.has_8bit_adam else (False,))
+        for bits in _moments(machine)
     ]
 
 
-def _ways(config: PlanConfig, machine: Machine, fit: FitConfig) -> Iterator[FitConfig]:
-    """Settings from the fastest to the most sparing; what was asked for stays."""
-    eights = (False, True) if machine.has_8bit_adam else (False,)
-    for recompute in _asked(config.gradient_checkpointing, (False, True)):
-        for parts in _divisors(fit.train_batch_size):
-            for eight in _asked(config.use_8bit_adam, eights):
-                yield replace(
-                    fit,
-                    gradient_checkpointing=recompute,
-                    use_8bit_adam=eight,
-                    train_batch_size=fit.train_batch_size // parts,
-                    gradient_accumulation_steps=parts,
-                )
+def _fewest_parts(
+    tracer: Tracer, machine: Machine, fit: FitConfig, eights: tuple[bool, ...]
+) -> Row | None:
+    """The row that fits with the fewest parts of a batch; float32 moments before 8-bit ones."""
+
+    def first(parts: int) -> Row | None:
+        ways = (replace(_in_parts(fit, parts), use_8bit_adam=eight) for eight in eights)
+        rows = (find_row(tracer, machine, way) for way in ways)
+        return next((row for row in rows if row.fits), None)
+
+    whole = first(1) if fit.train_batch_size <= MOST_AT_ONCE else None
+    if whole is not None:
+        return whole
+    # from two parts on, more parts need less, so that a few tries find the fewest that fit
+    several = _divisors(fit.train_batch_size)[1:]
+    place = bisect_left(several, True, key=lambda parts: first(parts) is not None)
+    if place == 0 and fit.train_batch_size > MOST_AT_ONCE:
+        whole = first(1)
+    return whole or (first(several[place]) if place < len(several) else None)
 
 
-def _savers(fit: FitConfig) -> tuple[bool, bool]:
-    return fit.gradient_checkpointing, fit.use_8bit_adam
+def _in_parts(fit: FitConfig, parts: int) -> FitConfig:
+    at_once = fit.train_batch_size // parts
+    return replace(fit, train_batch_size=at_once, gradient_accumulation_steps=parts)
+
+
+def _moments(machine: Machine) -> tuple[bool, ...]:
+    """Whether moments are kept in 8 bits: the ways there are."""
+    return (False, True) if machine.has_8bit_adam else (False,)
 
 
 def _asked(asked: bool | None, choices: tuple[bool, ...]) -> tuple[bool, ...]:
@@ -151,7 +175,8 @@ def _asked(asked: bool | None, choices: tuple[bool, ...]) -> tuple[bool, ...]:
 
 
 def _divisors(number: int) -> list[int]:
-    return [part for part in range(1, number + 1) if number % part == 0]
+    small = [part for part in range(1, isqrt(number) + 1) if number % part == 0]
+    return sorted({*small, *(number // part for part in small)})
 
 
 def _best_precision(machine: Machine) -> Precision:

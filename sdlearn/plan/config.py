@@ -16,6 +16,9 @@ DEFAULT_FITS: dict[MethodName, FitConfig] = {  # where they are not the loop's o
 }
 
 
+MOST_PICTURES = 8192  # an optimizer step; four times what Stable Diffusion was trained with
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
     """What is to be trained, and on what. What is None is chosen, so that it fits."""
@@ -43,6 +46,10 @@ class PlanConfig:
             _at_least_one(self, name)
         for name in ("lora_rank", "num_vectors"):
             _at_least_one(self, name)
+        if (self.train_batch_size or 1) > MOST_PICTURES:
+            raise ValueError(
+                f"--train-batch-size is {self.train_batch_size}: give at most {MOST_PICTURES}"
+            )
         if self.gpu_memory is not None and not self.gpu_memory > 0:
             raise ValueError(f"--gpu-memory is {self.gpu_memory}: give the GPU's GB, such as 12")
         for name, methods in ONLY_FOR.items():

@@ -17,6 +17,8 @@ from sdlearn.plan.ledger import Habits, Ledger
 from sdlearn.plan.stages import PROMPT, placeholders, stages
 
 if TYPE_CHECKING:
+    from tqdm.auto import tqdm
+
     from sdlearn.finetune.config import FitConfig
     from sdlearn.models import Conditioning
     from sdlearn.models.architectures import Architecture
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL = 4096  # numbers; bitsandbytes keeps the moments of smaller tensors in 32 bits
+OF_THE_LOOP = ("use_ema", "use_8bit_adam", "gradient_checkpointing", "mixed_precision")
 SCALED = 256  # numbers that share a float32 scale in bitsandbytes' 8-bit moments
 
 
@@ -72,6 +75,7 @@ class Tracer:
         self, method: MethodName, shape: Architecture, config: PlanConfig, on_cuda: bool
     ) -> None:
         self.method, self.shape, self.config, self.on_cuda = method, shape, config, on_cuda
+        self.bar: tqdm | None = None  # counts the runs
         self.known: dict[FitConfig, list[StageNeeds]] = {}
         self.prepared: dict[tuple[str, torch.dtype], tuple[int, int, float]] = {}
 
@@ -80,16 +84,22 @@ class Tracer:
 
         Raises ValueError for a resolution that does not fit the model.
         """
-        # moments alone differ with the optimizer, which needs no run of its own
-        plain = replace(fit, use_8bit_adam=False)
+        # moments alone differ with the optimizer, and one number with the average: no other run
+        plain = replace(fit, use_8bit_adam=False, use_ema=False)
         if plain not in self.known:
             self.known[plain] = self._trace(plain)
-        if not fit.use_8bit_adam:
-            return self.known[plain]
-        return [
-            replace(n, memory=replace(n.memory, moments=sum(map(_moment_bytes_8bit, n.sizes))))
-            for n in self.known[plain]
-        ]
+            if self.bar is not None:
+                self.bar.update()
+        return [replace(n, memory=_with_optimizer(n, fit)) for n in self.known[plain]]
+
+    def asked(self, method: MethodName, config: PlanConfig) -> Tracer:
+        """Return a tracer for other settings, which knows what does not differ with them."""
+        other = Tracer(method, self.shape, config, self.on_cuda)
+        other.bar = self.bar
+        same = replace(config, **{name: getattr(self.config, name) for name in OF_THE_LOOP})
+        if (method, same) == (self.method, self.config):
+            other.known, other.prepared = self.known, self.prepared
+        return other
 
     def _trace(self, fit: FitConfig) -> list[StageNeeds]:
         frozen = DTYPES[fit.mixed_precision] if self.on_cuda else torch.float32
@@ -129,7 +139,7 @@ class _StageRun:
             weights=self.weights,
             gradients=trained,
             moments=2 * trained,
-            ema=trained if fit.use_ema else 0,
+            ema=0,
             activations=max(0, peak - trained),
             caches=caches,
             preparing=preparing,
@@ -223,6 +233,13 @@ class _StageRun:
 def _bytes_of(conditioning: Conditioning) -> int:
     parts = (conditioning.encoder_hidden_states, conditioning.text_embeds)
     return sum(part.nbytes for part in parts if part is not None)
+
+
+def _with_optimizer(needs: StageNeeds, fit: FitConfig) -> Memory:
+    memory = needs.memory
+    if fit.use_8bit_adam:
+        memory = replace(memory, moments=sum(map(_moment_bytes_8bit, needs.sizes)))
+    return replace(memory, ema=4 * needs.trained if fit.use_ema else 0)
 
 
 def _moment_bytes_8bit(size: int) -> int:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm.auto import tqdm
+
 from sdlearn.finetune.config import FitConfig
 from sdlearn.plan.advice import disk_refusal, reasons_for, refusal_for
 from sdlearn.plan.blank import find_architecture
+from sdlearn.plan.checks import check_machine, check_rank
 from sdlearn.plan.choose import Row, base_fit, choose, compare, most_sparing
 from sdlearn.plan.config import PlanConfig
 from sdlearn.plan.machine import Machine, gpu_of, measure_speed, this_machine
@@ -74,31 +77,42 @@ def plan(method: MethodName, config: PlanConfig | None = None, **settings: Any) 
     that have shapes and no numbers. Time follows from that run's operations and the speed of layers
     as wide as the model's, which is measured for some seconds.
 
-    Raises ValueError for options that contradict each other, a model of unknown shape, and a
-    resolution that does not fit it. What fits no memory or disk is told in `Plan.refusal`.
+    Raises ValueError for options that contradict each other or that training refuses on this
+    machine, a model of unknown shape, and what does not fit that shape. What fits no memory or disk
+    is told in `Plan.refusal`.
     """
     config = replace(config or PlanConfig(), **settings)
     config.check(method)
     shape = find_architecture(config.model)
     config = _with_caches(method, config, shape)
+    check_rank(config, shape)
     machine = this_machine() if config.gpu_memory is None else gpu_of(config.gpu_memory)
-    fit = base_fit(method, config, machine)
-    tracer = Tracer(method, shape, config, machine.on_cuda)
+    check_machine(config, machine)
+    with tqdm(desc="Planning", unit="try", delay=2, leave=False) as bar:
+        tracer = Tracer(method, shape, config, machine.on_cuda)
+        tracer.bar = bar
+        made = _planned(tracer, machine)
+    return made if made.refusal else replace(made, refusal=_full_disk(made))
+
+
+def _planned(tracer: Tracer, machine: Machine) -> Plan:
+    """The plan, whatever the disk has."""
+    config = tracer.config
+    fit = base_fit(tracer.method, config, machine)
     chosen = choose(tracer, machine, fit)
     best = chosen or most_sparing(tracer, machine, fit)
     rows = compare(tracer, machine, best.fit)
     if config.gpu_memory is None:
-        machine = _timed(machine, shape, best, rows)
-    made = Plan(
-        method=method,
+        machine = _timed(machine, tracer.shape, best, rows)
+    return Plan(
+        method=tracer.method,
         config=config,
         machine=machine,
         rows=tuple(replace(row, machine=machine) for row in rows),
         best=replace(best, machine=machine),
         reasons=reasons_for(tracer, best, config),
-        refusal="" if chosen else refusal_for(method, config, shape, best),
+        refusal="" if chosen else refusal_for(tracer, best),
     )
-    return made if made.refusal else replace(made, refusal=_full_disk(made))
 
 
 def _with_caches(method: MethodName, config: PlanConfig, shape: Architecture) -> PlanConfig:
