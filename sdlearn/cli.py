@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import tyro
+from safetensors import SafetensorError
 
 from sdlearn.commands.character import Character
 from sdlearn.commands.claims import Claims
@@ -27,6 +28,11 @@ from sdlearn.commands.train import Train
 DESCRIPTION = """Learn how Stable Diffusion works and make it your own.
 
 Add --debug to any command for the full traceback of an error."""
+
+OUT_OF_MEMORY = (
+    "the memory is full: see what fits with `sdlearn plan`, and train with a smaller "
+    "--train-batch-size and --gradient-checkpointing, or draw smaller pictures"
+)
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -76,19 +82,40 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 130
     except BrokenPipeError:
         raise
-    except (OSError, ValueError) as error:
-        if debug or not _is_mendable(error):
+    except (ArithmeticError, MemoryError, OSError, RuntimeError, SafetensorError, ValueError) as e:
+        sentence = _sentence(e)
+        if debug or sentence is None:
             raise
-        print(f"sdlearn: {error}", file=sys.stderr)
+        print(f"sdlearn: {sentence}", file=sys.stderr)
         return 2
     return 0
 
 
-def _is_mendable(error: OSError | ValueError) -> bool:
+def _sentence(error: Exception) -> str | None:
+    """What the user can mend, in a sentence; None for what is a defect of the program."""
+    if _is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, SafetensorError):
+        return f"a .safetensors file is broken ({error}): copy or download it again"
+    return str(error) if _is_mendable(error) else None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the memory is full, of a GPU or not; told by name, as torch may not be loaded."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("out of memory", "can't allocate memory")
+    )
+
+
+def _is_mendable(error: Exception) -> bool:
     """Whether the error is a sentence for the user: the system's, or raised by our own checks.
 
-    A ValueError out of the depths of a library is a defect here, so its traceback must be seen.
+    Those out of the depths of a library are defects here, so their tracebacks must be seen.
     """
+    if not isinstance(error, OSError | ValueError | FloatingPointError):
+        return False
     if isinstance(error, OSError):
         return True
     raised_in = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]

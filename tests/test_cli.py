@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from sdlearn import cli
 from sdlearn.data import read_generated
@@ -175,6 +178,28 @@ def test_debug_shows_the_traceback(capsys):
 def test_a_defect_is_not_passed_off_as_a_mistake_of_the_user(monkeypatch):
     monkeypatch.setattr("sdlearn.commands.info.Info.run", lambda self: int("no number"))
     with pytest.raises(ValueError, match="invalid literal"):
+        cli.main(["info"])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "`sdlearn plan`"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "--gradient-checkpointing"),
+        (SafetensorError("Error while deserializing header"), "deserializing header): copy"),
+    ],
+)
+def test_full_memory_and_broken_weights_are_said_in_one_sentence(error, words, monkeypatch, capsys):
+    monkeypatch.setattr("sdlearn.commands.info.Info.run", Mock(side_effect=error))
+    assert words in error_of(["info"], capsys)
+    with pytest.raises(type(error)):
+        cli.main(["info", "--debug"])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ZeroDivisionError()])
+def test_other_errors_keep_their_tracebacks(error, monkeypatch):
+    monkeypatch.setattr("sdlearn.commands.info.Info.run", Mock(side_effect=error))
+    with pytest.raises(type(error)):
         cli.main(["info"])
 
 

@@ -1,5 +1,7 @@
 """`sdlearn train`, from a folder of pictures to a picture drawn with what was learnt."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,16 @@ from PIL import Image
 
 from sdlearn import cli
 from sdlearn.data import write_pictures
+
+
+def test_training_that_diverges_ends_with_one_sentence_and_writes_nothing(
+    folder, tiny_folder, tmp_path, capsys
+):
+    words = ["train", "lora", str(folder), "--output", str(tmp_path / "learnt")]
+    words += ["--model", str(tiny_folder), "--max-train-steps", "1", "--learning-rate", "1e30"]
+    assert cli.main(words) == 2
+    assert "sdlearn: the update of step 1 made the weights too large" in capsys.readouterr().err
+    assert not list((tmp_path / "learnt").iterdir())
 
 
 @pytest.fixture
@@ -41,6 +53,49 @@ def test_what_is_trained_is_saved_and_can_be_drawn_with(
     before = draw(tiny_folder, "", tmp_path / "before.png")
     for artefact in (saved, str(output)):
         assert draw(tiny_folder, artefact, tmp_path / "after.png") != before
+
+
+def test_a_word_may_be_saved_as_one_file_and_nothing_else(folder, tiny_folder, tmp_path, capsys):
+    """A folder of the file's name was made, and the run failed when all its steps were done."""
+    file = tmp_path / "new" / "toy.safetensors"
+    run = [str(folder), "--output", str(file), "--model", str(tiny_folder)]
+    run += ["--max-train-steps", "1", "--train-batch-size", "1"]
+    assert cli.main(["train", "textual-inversion", *run]) == 0
+    assert capsys.readouterr().out.strip() == str(file)
+    assert file.is_file()
+    for method, more in [("dreambooth", []), ("lora", []), ("full", [])]:
+        run[2] = str(tmp_path / "other.safetensors")
+        assert cli.main(["train", method, *run, *more]) == 2
+        assert "names one file, and a folder is saved" in capsys.readouterr().err
+    (tmp_path / "other.safetensors").mkdir()
+    assert cli.main(["train", "textual-inversion", *run]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    run[2] = str(tiny_folder)
+    assert cli.main(["train", "lora", *run]) == 2
+    assert "holds a whole model" in capsys.readouterr().err
+
+
+def test_previews_of_more_steps_than_there_are_are_refused_before_training(
+    folder, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("sdlearn.finetune.fit", lambda *given, **settings: pytest.fail("trained"))
+    output = ["--output", str(tmp_path / "learnt"), "--output-dir", str(tmp_path / "run")]
+    previews = ["--preview-prompts", "a toy", "--preview-inference-steps", "1000"]
+    run = [str(folder), "--model", str(tiny_folder), *output, *previews]
+    assert cli.main(["train", "lora", *run]) == 2
+    assert "1000 sampler steps are too many" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["textual-inversion", "dreambooth", "lora", "full", "imagic"])
+def test_a_missing_folder_is_told_before_torch_is_imported(method, tmp_path):
+    code = "import sys; from sdlearn.cli import main; status = main(sys.argv[1:])\n"
+    code += "print(status, {'torch', 'accelerate', 'diffusers'} & set(sys.modules))"
+    words = ["train", method, str(tmp_path / "no"), "--output", str(tmp_path / "learnt")]
+    words += ["--target-prompt", "a toy"] if method == "imagic" else []
+    arguments = [sys.executable, "-c", code, *words]
+    told = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert told.stdout == "2 set()\n"
+    assert "there is no" in told.stderr
 
 
 @pytest.mark.parametrize("method", ["textual-inversion", "dreambooth"])

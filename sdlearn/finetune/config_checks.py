@@ -31,7 +31,10 @@ def check_text_encoder_rate(rate: float | None, train_text_encoder: bool) -> Non
     if not rate > 0:
         raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
     if not train_text_encoder:
-        raise ValueError("text_encoder_learning_rate has no effect: set train_text_encoder with it")
+        raise ValueError(
+            f"text_encoder_learning_rate is {rate}, but the text encoder does not train: set "
+            "train_text_encoder with it"
+        )
 
 
 def check_warmup(config: FitConfig) -> None:
