@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sdlearn import cli
 from sdlearn.claims import PLACES, find
 from sdlearn.claims.claim import above, all_of
 from sdlearn.claims.recipe import (
@@ -64,6 +65,24 @@ def test_training_pictures_call_the_subject_as_prompts_do():
         assert all(word in picture.text for picture in recipe.training_pictures(subject))
     without = Recipe(method="dreambooth", noun="").training_pictures(subject)
     assert all("sks" in p.text and "person" not in p.text for p in without)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["drift", "--model", "typo", "--output", "OUTPUT"], 'there is no model "typo"'),
+        (["drift", "--model", "TINY", "--output", "OUTPUT"], "has no judge"),
+        (["--model", "typo"], "--model is for claims that run: give names of claims with it"),
+        (["--output", "OUTPUT"], "--output is for claims that run"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_written(
+    words, sentence, tiny_folder, tmp_path, capsys
+):
+    folders = {"OUTPUT": str(tmp_path / "out"), "TINY": str(tiny_folder)}
+    assert cli.main(["claims", *(folders.get(word, word) for word in words)]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_unit_is_computed_once(tmp_path):

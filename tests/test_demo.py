@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,7 +176,7 @@ def test_another_demo_in_the_same_folder_is_refused_and_fresh_starts_over(
     with pytest.raises(Killed):
         run_demo(own)
     (own.output / "notes.txt").write_text("mine")
-    for changed in (replace(own, seed=1), replace(own, dreambooth_steps=1)):
+    for changed in (replace(own, draw_seed=1), replace(own, dreambooth_steps=1)):
         with pytest.raises(ValueError, match=r"of other settings .*--fresh"):
             run_demo(changed)
     with pytest.raises(Killed):
@@ -198,7 +200,7 @@ def test_a_class_that_the_model_has_no_word_for_is_refused_before_anything_is_dr
         (["--style", "nix"], "style 'nix' does not exist"),
         (["--attributes", "hair_color=nix"], "nix"),
         (["--pictures", "missing-folder"], "there is no folder"),
-        (["--pictures", "missing-folder", "--attributes", "glasses=round"], "leave them out"),
+        (["--pictures", "missing-folder", "--attributes", "glasses=round"], "leave it out"),
     ],
 )
 def test_a_subject_that_cannot_be_had_is_refused_in_one_sentence(
@@ -237,3 +239,19 @@ def test_bad_values_are_refused_with_the_name_of_the_field():
             DemoConfig(**{name: value})
     with pytest.raises(ValueError, match="identifier"):
         DemoConfig(identifier="two words")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("style", "micah"), ("seed", 4), ("attributes", {"hair": "long"})]
+)
+def test_how_to_draw_a_character_is_refused_where_pictures_are_given(name, value):
+    with pytest.raises(ValueError, match=f"{name} says how .* leave it out with pictures"):
+        DemoConfig(pictures=Path("mine"), **{name: value})
+
+
+def test_a_style_that_there_is_not_is_refused_before_torch_is_imported():
+    code = "import sys; from sdlearn import cli; print(cli.main(['demo', '--style', 'nix']))\n"
+    code += "print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (answer.stdout.split(), answer.returncode) == (["2", "False"], 0)
+    assert "style 'nix' does not exist" in answer.stderr

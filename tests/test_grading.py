@@ -39,6 +39,16 @@ def test_answers_are_found_by_their_checks_whatever_they_are_called():
     assert find_answers("print('hello')") == {}
 
 
+def test_options_are_named_as_typed_and_a_home_folder_is_found(tmp_path, monkeypatch, capsys):
+    assert cli.main(["grade", str(tmp_path), "--cell-seconds", "0"]) == 2
+    assert "--cell-seconds is 0.0: give a number above 0" in capsys.readouterr().err
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "class" / "empty.ipynb", "print('hello')")
+    assert cli.main(["grade", "~/class", "--output", "~/marks/grades.csv"]) == 0
+    assert str(tmp_path / "marks" / "grades.csv") in capsys.readouterr().out
+    assert (tmp_path / "marks" / "grades.csv").is_file()
+
+
 def test_an_answer_that_breaks_out_of_every_rule_only_costs_its_points():
     scope: dict = {"half_gone": 354}
     exec("def add_noise(latents, noise, alpha_bar):\n    raise SystemExit", scope)

@@ -1,5 +1,6 @@
 """The recipe at toy size: it makes a model folder, resumes exactly, and survives kills."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,16 @@ def test_pictures_rendered_once_are_opened_again(tmp_path: Path) -> None:
         ({"detail": ("mouth",)}, "choose from"),
         ({"detail_weight": -1.0}, "0 or more"),
         ({"stages": ("x",)}, "exist"),
+        ({"vae_batch": 0}, "vae_batch is 0: give at least 1"),
+        ({"unet_steps": 0}, "unet_steps is 0: give at least 1"),
+        ({"vae_channels": (8, 0, 16)}, "vae_channels is 0: give at least 1"),
+        ({"vae_learning_rate": math.nan}, "vae_learning_rate is nan: give a number above 0"),
+        ({"unet_learning_rate": math.inf}, "unet_learning_rate is inf: give a number above 0"),
+        ({"vae_minutes": -1.0}, "vae_minutes is -1.0: give a number above 0"),
+        ({"japanese": 1.5}, "japanese is 1.5: give a share from 0 to 1"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0: give a number from 0 to below 1"),
+        ({"device": "cuda:99"}, "device cuda:99 is not here: choose from auto, cpu"),
+        ({"device": "toaster"}, "device toaster is not here: choose from auto, cpu"),
     ],
 )
 def test_bad_settings_are_refused_before_work(setting: dict, words: str, tmp_path: Path) -> None:

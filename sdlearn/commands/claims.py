@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 ALL = "all"
+RUNS = ("size", "output", "model")  # options that listing has no use for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,11 @@ class Claims:
     def run(self) -> None:
         """List, or run and print what was found."""
         if not self.names:
+            given = [name for name in RUNS if getattr(self, name) != getattr(Claims, name)]
+            if given:
+                raise ValueError(
+                    f"--{given[0]} is for claims that run: give names of claims with it, or {ALL}"
+                )
             self._list()
             return
         from sdlearn.claims import PLACES, find
@@ -42,8 +48,12 @@ class Claims:
         output = (self.output or Path("outputs/claims") / self.size).expanduser()
         from sdlearn.claims.bench import Bench
         from sdlearn.claims.running import answer, run_claim
+        from sdlearn.evaluate import Judges
+        from sdlearn.models import load
 
+        sd, judges = load(self.model), Judges.load(self.model)  # before anything is written
         bench = Bench(output, SIZES[self.size], self.model)
+        bench.sd, bench.judges = sd, judges
         for name in names:
             kept = run_claim(name, bench, output)
             print(f"{kept['statement']}\n  {answer(kept['agrees'])}: {kept['says']}")

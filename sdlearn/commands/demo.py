@@ -23,6 +23,10 @@ class Demo:
     def run(self) -> None:
         """Run the demo; print the table and where the rest is."""
         config = replace(self.demo, attributes=parse_attributes(self.attributes))
+        if config.pictures is None:
+            from sdlearn.data.characters import draw_character
+
+            draw_character(config.style, config.seed, number=0, **config.attributes)  # checks only
         from sdlearn.course.demo import run_demo
 
         started = time.monotonic()

@@ -28,20 +28,22 @@ class Grade:
         """Check the folder and the output, then run and mark every notebook."""
         for name in ("cell_seconds", "seconds"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give a number above 0")
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{option} is {getattr(self, name)}: give a number above 0")
         if self.output.suffix.lower() != ".csv":
             raise ValueError(f"--output {self.output}: marks are written as .csv")
-        prepare_folder(self.output.parent)
+        folder, output = self.folder.expanduser(), self.output.expanduser()
+        prepare_folder(output.parent)
         try:
             import nbclient  # noqa: F401
         except ImportError as error:
             raise ValueError("grading needs nbclient: pip install 'sdlearn[teach]'") from error
         from sdlearn.course.grading import grade_folder, write_marks
 
-        marks = grade_folder(self.folder, cell_seconds=self.cell_seconds, seconds=self.seconds)
-        write_marks(marks, self.output)
+        marks = grade_folder(folder, cell_seconds=self.cell_seconds, seconds=self.seconds)
+        write_marks(marks, output)
         for notebook in dict.fromkeys(mark.notebook for mark in marks):
             own = [mark for mark in marks if mark.notebook == notebook]
             got, out_of = sum(m.points for m in own), sum(m.out_of for m in own)
             print(f"{notebook}: {got} of {out_of}" + ("" if out_of else f" ({own[0].reason})"))
-        print(self.output)
+        print(output)

@@ -1,11 +1,22 @@
 """Every number of the recipe that makes mini, its unit, and why. Imports nothing heavy."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Stage = Literal["vae", "decoder", "clip", "judges", "unet"]
 STAGES: tuple[Stage, ...] = ("vae", "decoder", "clip", "judges", "unet")
+AT_LEAST_ONE = (  # where they are given
+    *(f"{stage}_steps" for stage in STAGES),
+    *("vae_batch", "clip_batch", "judges_batch", "unet_batch", "image_size"),
+    *("vae_channels", "unet_channels", "text_width", "text_layers", "workers"),
+)
+ABOVE_ZERO = (
+    *(f"{stage}_minutes" for stage in STAGES),
+    *("vae_learning_rate", "clip_learning_rate", "judges_learning_rate", "unet_learning_rate"),
+    *("text_learning_rate", "snr_gamma"),
+)
 DETAILS = ("hair", "top", "expression", "glasses")  # attributes that show in some places only
 
 
@@ -59,8 +70,9 @@ class PretrainConfig:
     ema_decay: float = 0.998  # a step, of U-Net and text encoder
 
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere,
-    # though processors that multiply in bf16 (AVX512_BF16) train 1.5 times faster with it
+    # processors that multiply in bf16 (AVX512_BF16) train 1.5 times faster with it
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
     checkpoint_seconds: float = 180.0  # between checkpoints of a stage
     sheet_seconds: float = 600.0  # between sample sheets
     workers: int | None = None  # processes that render; None: one a core
@@ -81,12 +93,11 @@ class PretrainConfig:
                 f"image_size {self.image_size} must be a multiple of {4 * factor}: the VAE reduces "
                 f"{factor} times, and the U-Net 4 times more"
             )
+        self._check_numbers()
         if self.pictures < 16:
             raise ValueError(f"pictures {self.pictures} are too few: 16 at least")
         if self.start is not None and not (self.start / "model_index.json").is_file():
             raise ValueError(f"start {self.start} has no model_index.json: name a model folder")
-        if not self.detail_weight >= 0:
-            raise ValueError(f"detail_weight is {self.detail_weight}: give 0 or more")
         strangers = set(self.detail) - set(DETAILS)
         if strangers:
             raise ValueError(f"detail {sorted(strangers)} cannot be: choose from {DETAILS}")
@@ -95,3 +106,38 @@ class PretrainConfig:
             raise ValueError(f"stages {sorted(unknown)} do not exist: choose from {STAGES}")
         if self.output.exists() and not self.output.is_dir():
             raise ValueError(f"output {self.output} is a file: name a folder")
+        check_device(self.device)
+
+    def _check_numbers(self) -> None:
+        for name in AT_LEAST_ONE:
+            values = getattr(self, name)
+            for value in values if isinstance(values, tuple) else (values,):
+                if value is not None and value < 1:
+                    raise ValueError(f"{name} is {value}: give at least 1")
+        for name in ABOVE_ZERO:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}: give a number above 0")
+        for name in ("detail_weight", "snr_floor", "checkpoint_seconds", "sheet_seconds", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more")
+        for name in ("caption_dropout", "japanese"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a share from 0 to 1")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}: give a number from 0 to below 1")
+
+
+def check_device(name: str) -> None:
+    """Raise ValueError for a device that is not here, or is none. Imports torch."""
+    if name in ("auto", "cpu"):
+        return
+    import torch
+
+    here = ["cpu"]
+    if torch.cuda.is_available():
+        here += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if name not in here:
+        raise ValueError(f"device {name} is not here: choose from auto, {', '.join(here)}")

@@ -95,5 +95,6 @@ class DemoConfig:
             value = getattr(self, name)
             if not value or value.split() != [value]:
                 raise ValueError(f'{name} is "{value}": give one word without spaces')
-        if self.pictures is not None and self.attributes:
-            raise ValueError("attributes are of a drawn character: leave them out with pictures")
+        for name in ("attributes", "style", "seed") if self.pictures is not None else ():
+            if getattr(self, name) != getattr(DemoConfig, name, {}):
+                raise ValueError(f"{name} says how to draw a character: leave it out with pictures")
