@@ -56,6 +56,10 @@ def test_an_edit_is_trained_saved_and_drawn_again(picture, tiny_folder, tmp_path
     for other in drawn:
         more = ("--eta", str(other), "--size", "32")
         assert generate(output, tiny_folder, tmp_path / "a.png", TARGET, *more)[0] == drawn[other]
+    sampler = ("--sampler", "ddim", "--eta", "1")  # which was written down and not drawn with
+    other, facts = generate(output, tiny_folder, tmp_path / "b.png", "", *sampler)
+    assert facts.sampler == "ddim"
+    assert other != drawn[1.0]
 
 
 def test_what_an_edit_cannot_be_drawn_with_is_refused(picture, tiny_folder, tmp_path, capsys):
@@ -64,7 +68,8 @@ def test_what_an_edit_cannot_be_drawn_with_is_refused(picture, tiny_folder, tmp_
     for prompt, more, words in [
         ("a blue toy", [], f'towards "{TARGET}"'),
         ("", ["--size", "64"], "can only be drawn at 32"),
-        ("", ["--load", str(output)], "draw that alone"),
+        ("", ["--load", str(output)], "is given twice"),
+        ("", ["--load", str(tiny_folder)], "draw that alone"),
         ("", ["--eta", "nan"], "give --eta, such as 0.7"),
     ]:
         arguments = ["--load", str(output), "--model", str(tiny_folder), *more]

@@ -76,6 +76,26 @@ def test_a_folder_used_again_holds_nothing_of_the_edit_before(tiny, pictures, tm
     assert names == {"artefact.json", "embeddings.safetensors", "sheet.png"}
 
 
+def test_a_record_that_is_not_whole_is_told_in_a_sentence(tiny, pictures, tmp_path):
+    imagic, _ = trained(tiny, pictures)
+    folder = imagic.save(tmp_path)
+    whole = json.loads((folder / "artefact.json").read_text())
+    for name in ("config", "size", "has_unet"):
+        broken = {key: value for key, value in whole.items() if key != name}
+        (folder / "artefact.json").write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match=f"does not say how the edit was made.*{name}"):
+            load_imagic(tiny, folder)
+    (folder / "artefact.json").unlink()
+    with pytest.raises(ValueError, match="is missing or does not say"):
+        load_imagic(tiny, folder)
+
+
+def test_more_steps_than_a_sampler_takes_are_refused_before_training(tiny, pictures):
+    imagic = Imagic(tiny, target_prompt="a toy", num_inference_steps=1000)
+    with pytest.raises(ValueError, match="1000 sampler steps are too many"):
+        imagic.fit(pictures[:1])
+
+
 def test_lora_trains_updates_beside_the_given_u_net(tiny, pictures):
     before = [p.detach().clone() for p in tiny.unet.parameters()]
     imagic, losses = trained(tiny, pictures, lora_rank=2)

@@ -58,8 +58,10 @@ class Generate:
 
         from sdlearn.finetune.imagic_result import is_imagic, load_imagic
         from sdlearn.models import load
+        from sdlearn.models.samplers import check_steps
 
         sd, drawing = load(self.model), self
+        check_steps(self.steps, sd.noise_scheduler, self.sampler)
         edit = next((path for path in self.load if is_imagic(path)), None)
         if edit is None:
             images = self._draw(self._model(sd))
@@ -74,8 +76,9 @@ class Generate:
         """The model with what is loaded in it."""
         if self.eta is not None:
             raise ValueError("--eta is for what `sdlearn train imagic` made: name that by --load")
-        for artefact, scale in self._loaded():
-            sd = sd.with_artefact(artefact, scale)
+        from sdlearn.models import with_artefacts
+
+        sd = with_artefacts(sd, self._loaded())
         for side in self._sides():
             sd.check_size(side)
         return sd
@@ -97,6 +100,8 @@ class Generate:
         for artefact in self.load:
             if not artefact.exists():
                 raise FileNotFoundError(f"--load {artefact}: there is no such file or folder")
+            if [path.resolve() for path in self.load].count(artefact.resolve()) > 1:
+                raise ValueError(f"--load {artefact} is given twice: give it once")
         if self.scale and len(self.scale) != len(self.load):
             raise ValueError(
                 f"--scale is given {len(self.scale)} times and --load {len(self.load)} times: "
@@ -154,7 +159,7 @@ class Generate:
                     num_inference_steps=self.steps,
                     guidance_scale=self.guidance_scale,
                     generator=torch.Generator("cpu").manual_seed(seed),
-                    callback_on_step_end=_advance(progress),
+                    callback_on_step_end=_watch(progress),
                 ).images[0]
 
     def _of_edit(self, result: ImagicResult) -> Generate:
@@ -177,9 +182,11 @@ class Generate:
             yield from result.draw(
                 [self.eta or 0.0],
                 seed,
+                self.sampler,
                 negative_prompt=self.negative_prompt or None,
                 num_inference_steps=self.steps,
                 guidance_scale=self.guidance_scale,
+                callback_on_step_end=_watch(),
             )
 
     def _save(self, image: Image.Image, path: Path, seed: int) -> Path:
@@ -204,13 +211,19 @@ def _named(artefact: Path, scale: float) -> str:
     return str(artefact) if scale == 1 else f"{scale:g} x {artefact}"
 
 
-def _advance(progress: Any) -> Any:
-    """A pipeline's step callback that moves a progress bar on by one step."""
+def _watch(progress: Any = None) -> Any:
+    """A pipeline's step callback: moves a progress bar on, and stops at numbers that overflowed."""
 
     def callback(
         pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]
     ) -> dict[str, Any]:
-        progress.update()
+        if not tensors["latents"].isfinite().all():
+            raise ValueError(
+                f"the picture is no longer of finite numbers after step {step + 1}: "
+                "lower --guidance-scale, or take another --sampler"
+            )
+        if progress is not None:
+            progress.update()
         return tensors
 
     return callback

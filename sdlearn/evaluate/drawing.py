@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from sdlearn.data.folder import to_pixel_values
 from sdlearn.evaluate.metrics import psnr
+from sdlearn.models.samplers import check_steps
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -34,8 +35,11 @@ def draw_prompts(
     """Draw each prompt once; picture i has seed i, whatever the batch size.
 
     `scheduler` and `output_type` are diffusers': the sampler, None for the model's own, and "pil"
-    for pictures or "latent" for scaled latents, (C, h, w) each.
+    for pictures or "latent" for scaled latents, (C, h, w) each. Raises ValueError for more steps
+    than the model's own sampler can take.
     """
+    if scheduler is None:
+        check_steps(steps, sd.noise_scheduler)
     pipeline: Any = sd.pipeline(scheduler)
     pipeline.set_progress_bar_config(disable=True)
     drawn: list[Any] = []

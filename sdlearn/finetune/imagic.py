@@ -21,8 +21,10 @@ from sdlearn.finetune.imagic_result import ImagicResult
 from sdlearn.finetune.imagic_stages import EmbeddingStage, ImagicStep, Stage, UNetStage
 from sdlearn.finetune.loop import fit
 from sdlearn.finetune.method import record, training_size
+from sdlearn.finetune.previews import check_previews
 from sdlearn.models.earlier import INNER_LORA, remove_earlier
 from sdlearn.models.records import write_record
+from sdlearn.models.samplers import check_steps
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -94,7 +96,8 @@ class Imagic:
         Settings are those of `sdlearn.finetune.fit`, with a picture a step unless given; each stage
         keeps its checkpoints and log in a folder of its own in `output_dir`. Starts anew when
         called again. Raises ValueError for more or less than one picture, a size that does not fit
-        the model, and steps or a learning rate in `config`, as each stage has its own.
+        the model, more sampler steps than there can be, and steps or a learning rate in `config`,
+        as each stage has its own.
         """
         config = config or ONE_AT_A_TIME
         for name in ("max_train_steps", "learning_rate"):
@@ -104,6 +107,8 @@ class Imagic:
                     f"{name} is {getattr(config, name)}, and Imagic has two stages: set "
                     f"embedding_{own} and unet_{own} instead"
                 )
+        check_previews(self.base, config)
+        check_steps(self.config.num_inference_steps, self.base.noise_scheduler)
         EmbeddingStage(self.base, self.config.target_prompt, self.e_tgt).check(pictures, config)
         self.embedding_stage = self.unet_stage = None
         self.fit_config = config

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdlearn.data.png import save_generated
+from sdlearn.models.samplers import check_steps
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import FitConfig
     from sdlearn.models import StableDiffusion
+
+
+def check_previews(sd: StableDiffusion, config: FitConfig) -> None:
+    """Raise ValueError for more sampler steps than previews can be drawn in."""
+    if config.preview_prompts:
+        check_steps(config.preview_inference_steps, sd.noise_scheduler)
 
 
 def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Path]:
@@ -20,6 +27,7 @@ def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Pat
     Prompt i is drawn from seed + i on a CPU generator of its own, so that pictures of different
     steps can be compared, and no random number is taken from anything else.
     """
+    check_previews(sd, config)
     pipeline: Any = sd.pipeline()
     pipeline.set_progress_bar_config(disable=True)
     size = config.resolution or sd.image_size

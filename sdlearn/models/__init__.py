@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdlearn.models.artefact import unmerged, with_artefact
+    from sdlearn.models.artefact import unmerged, with_artefact, with_artefacts
     from sdlearn.models.conditioning import Conditioning, size_ids
     from sdlearn.models.loading import load
     from sdlearn.models.lora import merged
@@ -30,6 +30,7 @@ __all__ = [
     "size_ids",
     "unmerged",
     "with_artefact",
+    "with_artefacts",
 ]
 
 _FILE_OF = {
@@ -45,6 +46,7 @@ _FILE_OF = {
     "size_ids": "conditioning",
     "unmerged": "artefact",
     "with_artefact": "artefact",
+    "with_artefacts": "artefact",
 }
 
 

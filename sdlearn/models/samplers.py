@@ -68,6 +68,18 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
+def check_steps(steps: int, noise_scheduler: Any, name: str = "dpm++") -> None:
+    """Raise ValueError for more sampler steps than a sampler can take, which would draw black.
+
+    That is a step for each training timestep; where they are spaced from first to last
+    ("linspace"), one fewer, as two would fall on the same timestep.
+    """
+    most = noise_scheduler.config.num_train_timesteps
+    most -= SAMPLERS[name].settings.get("timestep_spacing") == "linspace"
+    if steps > most:
+        raise ValueError(f"{steps} sampler steps are too many: {name} takes {most} at most here")
+
+
 def make_sampler(name: str, noise_scheduler: Any) -> SchedulerMixin:
     """Make the sampler of a name for the noise that a model was trained with.
 
