@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from sdlearn.commands.output import prepare_output
 from sdlearn.data.folder import Picture, read_image, read_pictures
-from sdlearn.data.png import prepare_folder, save_generated
+from sdlearn.data.png import save_generated
 from sdlearn.finetune.config import FitConfig, ImagicConfig
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class TrainImagic:
     def run(self) -> None:
         """Check picture and output, then load the model, train, save, draw and choose."""
         picture = read_one_picture(self.picture)
-        prepare_folder(self.output)
+        prepare_output(self.output)
         from accelerate import PartialState
 
         from sdlearn.finetune import Imagic, run

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
 from sdlearn.commands.imagic import TrainImagic
+from sdlearn.commands.output import prepare_output
 from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import read_pictures
-from sdlearn.data.png import prepare_folder
 from sdlearn.data.streams import stream_archives
 from sdlearn.finetune.config import (
     DreamBoothConfig,
@@ -37,19 +37,25 @@ class _Run(ABC):
     model: str = "mini"  # to start from: name (see `sdlearn info`), folder or hub id
     validation: Path | None = None  # folder of other pictures, to measure the loss on as it trains
     fit: FitConfig = field(default_factory=FitConfig)
+    saves_file: ClassVar[bool] = False  # where the output is named so
 
     def run(self) -> None:
         """Check pictures and output, then load the model, train and save."""
+        pictures = self.read()
+        others = () if self.validation is None else read_pictures(self.validation)
+        prepare_output(
+            self.output, may_be_file=self.saves_file, whole_model=self.saves_whole_model()
+        )
         from accelerate import PartialState
 
         from sdlearn.finetune import fit, run
         from sdlearn.finetune.accelerating import frozen_dtype
+        from sdlearn.finetune.previews import check_previews
         from sdlearn.models import load
 
-        pictures = self.read()
-        others = () if self.validation is None else read_pictures(self.validation)
-        prepare_folder(self.output)
-        method = self.make_method(load(self.model, dtype=frozen_dtype(self.fit)))
+        sd = load(self.model, dtype=frozen_dtype(self.fit))
+        check_previews(sd, self.fit)
+        method = self.make_method(sd)
         run(fit(method, pictures, self.fit, validation_pictures=others))
         if PartialState().is_main_process:  # of several processes one writes
             print(method.save(self.output))
@@ -57,6 +63,10 @@ class _Run(ABC):
     def read(self) -> Any:
         """The pictures to learn from."""
         return read_pictures(self.pictures)
+
+    def saves_whole_model(self) -> bool:
+        """Whether the output will open like any model."""
+        return False
 
     @abstractmethod
     def make_method(self, sd: StableDiffusion) -> Method:
@@ -71,6 +81,7 @@ class TrainTextualInversion(_Run):
     """
 
     method: TextualInversionConfig = field(default_factory=TextualInversionConfig)
+    saves_file: ClassVar[bool] = True
 
     def make_method(self, sd: StableDiffusion) -> Method:
         from sdlearn.finetune import TextualInversion
@@ -122,6 +133,10 @@ class TrainFull(_Run):
         if self.pictures.suffix == ".tar" or any(self.pictures.glob("*.tar")):
             return stream_archives(str(self.pictures), shuffle_buffer=self.shuffle_buffer)
         return LazyFolder(self.pictures)
+
+    def saves_whole_model(self) -> bool:
+        """Whether the output will open like any model."""
+        return self.method.save_whole_model
 
     def make_method(self, sd: StableDiffusion) -> Method:
         from sdlearn.finetune import FullFineTuning
