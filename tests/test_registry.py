@@ -1,8 +1,16 @@
 """Where models come from: named with revision, mirrors and licence, and told by `sdlearn info`."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from sdlearn import cli
 from sdlearn.models import SOURCES, StableDiffusionXL, load
@@ -52,6 +60,31 @@ def test_where_no_place_answers_all_are_named(monkeypatch):
     monkeypatch.setattr("sdlearn.models.loading.snapshot_download", snapshot_download)
     with pytest.raises(ConnectionError, match=r"xl-base-1\.0: OSError; YuCollection.*OSError"):
         load("sdxl", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "told", "words"),
+    [
+        (RepositoryNotFoundError, 401, FileNotFoundError, "check the name"),
+        (RevisionNotFoundError, 404, FileNotFoundError, "check the name"),
+        (GatedRepoError, 403, PermissionError, "accepted their licence"),
+        (HfHubHTTPError, 403, PermissionError, "accepted their licence"),
+        (HfHubHTTPError, 500, ConnectionError, "check the network"),
+        (LocalEntryNotFoundError, None, ConnectionError, "check the network"),
+    ],
+)
+def test_why_a_model_could_not_be_fetched_is_told(kind, status, told, words, monkeypatch):
+    """A mistyped hub id was answered with "check the network"."""
+    answer = SimpleNamespace(status_code=status, headers={}, request=None)
+
+    def snapshot_download(repo, **settings):
+        if status is None:
+            raise kind("no network")
+        raise kind("no", response=answer)
+
+    monkeypatch.setattr("sdlearn.models.loading.snapshot_download", snapshot_download)
+    with pytest.raises(told, match=f"somebody/nix: {kind.__name__}.*{words}"):
+        load("somebody/nix", device="cpu")
 
 
 def test_any_sdxl_takes_the_learning_rates_of_sdxl(tiny_xl, tiny):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ import diffusers
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from tqdm.auto import tqdm
 from transformers import (
     CLIPTextModel,
@@ -60,8 +66,9 @@ def load(
     `StableDiffusionXL`.
 
     Raises ValueError for a name that is not known, a model that is no Stable Diffusion, weights in
-    pickles and float16 on a CPU; FileNotFoundError for a missing folder or file, and
-    ConnectionError where a model is not here and the hub cannot be reached.
+    pickles and float16 on a CPU; FileNotFoundError for a missing folder or file, or a hub id that
+    the hub does not know; PermissionError where it gives a model to some only; and ConnectionError
+    where a model is not here and the hub cannot be reached.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cpu" and dtype == torch.float16:
@@ -137,7 +144,7 @@ def _names() -> str:
 
 def _fetch(places: list[tuple[str, str | None]]) -> Path:
     """The folder of the first of several hub repositories that answers."""
-    reasons = []
+    errors: dict[str, Exception] = {}
     for repo, revision in places:
         try:
             return Path(
@@ -149,11 +156,26 @@ def _fetch(places: list[tuple[str, str | None]]) -> Path:
                 )
             )
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            reasons.append(f"{repo}: {type(error).__name__}")
-    raise ConnectionError(
-        f"the weights are not on this machine and could not be fetched ({'; '.join(reasons)}): "
-        'check the network, or take "mini", which needs none'
-    )
+            errors[repo] = error
+    raise _not_fetched(errors)
+
+
+def _not_fetched(errors: Mapping[str, Exception]) -> OSError:
+    """The error where no repository gave the weights: what is wrong, and what mends it."""
+    reasons = "; ".join(f"{repo}: {type(error).__name__}" for repo, error in errors.items())
+    what = f"the weights are not on this machine and could not be fetched ({reasons})"
+    statuses = {getattr(getattr(e, "response", None), "status_code", None) for e in errors.values()}
+    if 403 in statuses or any(isinstance(error, GatedRepoError) for error in errors.values()):
+        return PermissionError(
+            f"{what}: the hub gives them only to those who accepted their licence, so do that on "
+            "huggingface.co, and log in with `hf auth login`"
+        )
+    if statuses == {404} or all(isinstance(e, RepositoryNotFoundError) for e in errors.values()):
+        return FileNotFoundError(
+            f"{what}: the hub has no such model, or it is private, so check the name, or log in "
+            "with `hf auth login`"
+        )
+    return ConnectionError(f'{what}: check the network, or take "mini", which needs none')
 
 
 def _load_second_encoder(folder: Path) -> dict[str, Any]:
