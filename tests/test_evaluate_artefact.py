@@ -186,6 +186,7 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
         (learnt, [*mine, "--number", "4"], "--number is for `sdlearn evaluate mini`"),
         (learnt, [*mine, "--subject", "sks person", "--judges", str(empty)], "has no judge"),
         (folder, ["--output", str(folder / "0000.png" / "a.json")], "cannot write to"),
+        (folder, ["--output", str(empty)], "is a folder: name a file in it"),
         ("mini", mine, "--pictures is for an artefact"),
     ]:
         assert evaluate(what, toy_folder, *more) == 2, words

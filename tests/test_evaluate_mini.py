@@ -69,6 +69,19 @@ def test_a_folder_that_cannot_be_written_to_still_gets_its_table(model, monkeypa
     assert not (model / "measurements.json").exists()
 
 
+def test_fewer_pictures_never_rewrite_the_card_that_ships(model, monkeypatch, capsys):
+    """A quick look with --number 5 used to replace the shipped figures."""
+    monkeypatch.setattr("sdlearn.evaluate.mini.shipped_folder", lambda name: model)
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert cli.main(["evaluate", "mini", *SMALL]) == 0
+    shown = capsys.readouterr()
+    assert "| style |" in shown.out
+    assert "leave out --number" in shown.err
+    assert (model / "README.md").read_text(encoding="utf-8") == card
+    assert not (model / "measurements.json").exists()
+    assert not EvaluateConfig(all=True, threads=1, batch_size=2).is_smaller
+
+
 def test_models_that_the_recipe_did_not_make_are_refused(tiny_folder, tmp_path, capsys):
     for folder, words in (
         (tiny_folder, "has no recipe.json"),

@@ -51,11 +51,23 @@ class Evaluate:
         for name in ("pictures", "output", "judges"):
             if getattr(self, name):
                 raise ValueError(f"--{name} is for an artefact or for pictures: leave it out")
-        from sdlearn.evaluate.mini import evaluate_mini, model_folder, write_measurements
+        from sdlearn.evaluate.mini import (
+            evaluate_mini,
+            is_shipped,
+            model_folder,
+            write_measurements,
+        )
 
+        folder = model_folder(self.model)
         measured = evaluate_mini(self.config, self.model)
         print(measured["table"])
-        folder = model_folder(self.model)
+        if is_shipped(folder) and self.config.is_smaller:
+            print(
+                "sdlearn: the table was only printed, and the card keeps its own: leave out "
+                "--number, --steps and --guidance-scale to write it",
+                file=sys.stderr,
+            )
+            return
         try:
             write_measurements(measured, folder)
         except OSError as error:
@@ -76,8 +88,10 @@ class Evaluate:
         if learnt and self.pictures is None:
             raise ValueError(f"--pictures is missing: name the folder of what {path} was made from")
         drawn = [] if learnt else read_pictures(path)
-        output = self.output or _beside(path)
-        prepare_folder(output.expanduser().parent)
+        output = (self.output or _beside(path)).expanduser()
+        if output.is_dir():
+            raise ValueError(f"--output {output} is a folder: name a file in it, such as a.json")
+        prepare_folder(output.parent)
         from sdlearn.evaluate.report import made_by, report, write_report
 
         facts, (figures, notes) = self._artefact(path) if learnt else self._folder(drawn)
@@ -85,7 +99,7 @@ class Evaluate:
         facts = {**made_by(self._command(path), device), "what": path.name, **facts}
         measured = report(figures, facts, notes, self.judges or self.model)
         print(measured["table"])
-        write_report(measured, output.expanduser())
+        write_report(measured, output)
         print(output)
 
     def _check(self, path: Path) -> None:

@@ -35,6 +35,12 @@ class EvaluateConfig:
         if not self.guidance_scale >= 0:
             raise ValueError(f"--guidance-scale is {self.guidance_scale}: give 0 or more")
 
+    @property
+    def is_smaller(self) -> bool:
+        """Whether it measures other than a card does, which would say less than the one there."""
+        kept = ("number", "steps", "guidance_scale")
+        return any(getattr(self, name) != getattr(EvaluateConfig(), name) for name in kept)
+
     def command(self) -> str:
         """The command line that measures with these settings."""
         words = ["sdlearn evaluate mini"]

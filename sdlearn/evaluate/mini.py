@@ -65,6 +65,14 @@ def model_folder(model: str | Path) -> Path:
     return folder
 
 
+def is_shipped(folder: Path) -> bool:
+    """Whether a model's folder is the one that the package ships, whose card others read."""
+    try:
+        return folder.resolve() == shipped_folder("mini").resolve()
+    except FileNotFoundError:
+        return False
+
+
 def write_measurements(measured: dict[str, Any], folder: Path) -> None:
     """Write `measurements.json` beside the card, and the card anew. Raises OSError."""
     write_report(measured, folder / MEASUREMENTS)
