@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sdlearn import cli
 from sdlearn.commands.character import parse_attributes
@@ -58,6 +59,26 @@ def test_pictures_of_another_run_are_never_mixed_in(tmp_path, capsys):
     draw(tmp_path, "--number", "2")
     assert cli.main(["character", str(tmp_path), "--number", "1"]) == 2
     assert "already holds" in capsys.readouterr().err
+
+
+def test_pictures_of_another_origin_are_never_written_over(tmp_path, capsys):
+    """Somebody's own 0000.png used to be replaced without a word."""
+    own = tmp_path / "own"
+    own.mkdir()
+    Image.new("RGB", (64, 64), "red").save(own / "0000.png")
+    before = (own / "0000.png").read_bytes()
+    draw(tmp_path / "drawn", "--seed", "1")
+    for folder in (own, tmp_path / "drawn"):
+        assert cli.main(["character", str(folder), "--size", "64", "--seed", "2"]) == 2
+        assert "0000.png of another origin" in capsys.readouterr().err
+    assert (own / "0000.png").read_bytes() == before
+
+
+def test_the_same_character_may_be_drawn_again_even_after_a_run_that_was_killed(tmp_path):
+    draw(tmp_path, "--number", "2")
+    draw(tmp_path, "--number", "3")
+    (tmp_path / "metadata.jsonl").unlink()
+    assert len(draw(tmp_path, "--number", "3")) == 3
 
 
 def test_attributes_are_read_as_name_and_value():

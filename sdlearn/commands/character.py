@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from sdlearn.data.folder import SMALLEST_SIDE, write_pictures
+from sdlearn.data.folder import SMALLEST_SIDE, Picture, read_pictures, write_pictures
 from sdlearn.data.png import prepare_folder
 
 LARGEST_SIDE = 2048  # pixels
@@ -47,8 +47,35 @@ class Character:
 
         prepare_folder(self.output)
         pictures = draw_character(self.style, self.seed, self.number, self.size, **attributes)
+        self._refuse_others(pictures)
         for path, picture in zip(write_pictures(self.output, pictures), pictures, strict=True):
             print(f"{path}: {picture.text}")
+
+    def _refuse_others(self, pictures: Sequence[Picture]) -> None:
+        """Raise ValueError where pictures would be written over that are not of this character.
+
+        The captions in `metadata.jsonl` tell, which follow from style, seed and attributes; of a
+        run that was killed before it wrote them, the pixels.
+        """
+        folder = self.output.expanduser()
+        try:
+            held = {p.path.name: p for p in read_pictures(folder) if p.path is not None}
+        except ValueError as error:
+            if any(folder.glob("[0-9]*.png")):
+                raise ValueError(f"{error}; or choose an empty folder") from error
+            return
+        for number, picture in enumerate(pictures):
+            earlier = held.get(f"{number:04d}.png")
+            if earlier is not None and not _is_same(earlier, picture):
+                raise ValueError(
+                    f"{folder} holds {number:04d}.png of another origin, which would be written "
+                    "over: choose an empty folder"
+                )
+
+
+def _is_same(one: Picture, other: Picture) -> bool:
+    said = [(picture.text, dict(picture.attributes)) for picture in (one, other)]
+    return said[0] == said[1] or one.image.tobytes() == other.image.tobytes()
 
 
 def parse_attributes(words: Sequence[str]) -> dict[str, str]:
