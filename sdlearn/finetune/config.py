@@ -28,7 +28,7 @@ MAX_SEED = 2**43  # torch takes 64 bits, and each step multiplies by a million
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How to train, whatever the method. Raises ValueError, naming the field, for bad values."""
+    """How to train, whatever the method."""
 
     max_train_steps: int = 400  # optimizer steps; 200 to 800 for DreamBooth (diffusers)
     train_batch_size: int = 4  # pictures a forward pass and process
@@ -41,8 +41,9 @@ class FitConfig:
     adam_weight_decay: float = 1e-2  # a step and learning rate; methods may take none
     adam_epsilon: float = 1e-8  # AdamW's own default
     max_grad_norm: float = 1.0  # L2 norm over everything trained; 0: no clipping
-    snr_gamma: float | None = None  # min-SNR weights, 5 in the paper; inf: all weigh 1; None: what
-    # suits method and model, for most the same (Hang et al. 2023, arXiv:2303.09556)
+    # min-SNR weights, 5 in the paper (Hang et al. 2023, arXiv:2303.09556); inf: all weigh 1;
+    # None: what suits method and model, for most the same
+    snr_gamma: float | None = None
     resolution: int | None = None  # pixels, height and width; None: the model's own
     random_flip: bool = False  # mirror half the pictures; off, as hair partings and text have sides
     mixed_precision: Precision = "no"  # of the forward pass; what trains stays float32
@@ -65,6 +66,7 @@ class FitConfig:
     resume: bool = False  # go on from the newest checkpoint in output_dir
 
     def __post_init__(self) -> None:
+        """Raise ValueError, naming the field, for bad values."""
         expand_path(self, "output_dir")
         at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
         at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
@@ -98,7 +100,7 @@ class TextualInversionConfig:
     initializer_token: str | None = "person"  # known words to start at; None: the mean of all
     num_vectors: int = 1  # rows of the new word; the paper finds 1 the most editable
     embedding_reg_weight: float = 0.0  # of each row's squared distance from its start; 0: free
-    templates: tuple[str, ...] = OBJECT_TEMPLATES  # see `caption`; {} is the placeholder
+    templates: tuple[str, ...] = OBJECT_TEMPLATES  # for captions; {} is the new word
 
     def __post_init__(self) -> None:
         at_least(self, 1, "num_vectors")
@@ -128,8 +130,8 @@ class DreamBoothConfig:
     train_text_encoder: bool = False  # helps faces most, needs more memory
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
     lora_rank: int | None = None  # train LoRAs of this rank, for 16 GB GPUs; None: all weights
-    lora_alpha: float | None = None  # see `LoRAConfig`; None: lora_rank
-    lora_target_modules: tuple[str, ...] | None = None  # see `LoRAConfig`; None: as there
+    lora_alpha: float | None = None  # an update counts alpha / rank; None: rank, so 1
+    lora_target_modules: tuple[str, ...] | None = None  # ends of layers' names; None: as of lora
 
     def __post_init__(self) -> None:
         expand_path(self, "class_data_dir")
@@ -161,7 +163,7 @@ class DreamBoothConfig:
 class ImagicConfig:
     """How Imagic (Kawar et al. 2022, arXiv:2210.09276) should edit one picture.
 
-    Steps and learning rates of its two stages are here; those of `FitConfig` are not used.
+    Steps and learning rates of its two stages are here; the general ones are not used.
     """
 
     target_prompt: str  # what the edited picture should show, in words
@@ -171,7 +173,7 @@ class ImagicConfig:
     unet_learning_rate: float | None = None  # None: the model's, 5e-7 (paper, for SD), LoRA 1e-4
     lora_rank: int | None = None  # stage B as LoRA of this rank; None: all weights (paper)
     etas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # to draw
-    keep: float = 0.7  # share of the picture that a chosen eta keeps; see `choose_eta`
+    keep: float = 0.7  # share of the picture that a chosen eta keeps
     noise_seed: int = 0  # of the one noise that every eta is drawn from
     num_inference_steps: int = 20  # of the sampler, a picture
     guidance_scale: float = 5.0  # how strongly the embedding pulls; 1 is no guidance
@@ -212,6 +214,7 @@ class LoRAConfig:
         *("ff.net.0.proj", "ff.net.2"),  # without these a new drawing style stays out of reach
     )
     train_text_encoder: bool = False  # update it as well
+    # ends of names of the text encoder's layers, where it trains
     text_encoder_target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
 
