@@ -1,5 +1,7 @@
 import copy
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +11,11 @@ from test_models import draw
 from torch.testing import assert_close
 from transformers import CLIPTextModel
 
-from sdlearn.data.folder import Picture
+from sdlearn.data.folder import Picture, write_pictures
 from sdlearn.diffusion import NoiseSchedule, min_snr_weights
-from sdlearn.finetune import DreamBooth, FitConfig, fit, run
+from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit, run
 from sdlearn.finetune.batches import draw_batch
+from sdlearn.finetune.method import record
 
 PRIOR = {"num_class_images": 3, "class_inference_steps": 1, "sample_batch_size": 2}
 FAST = FitConfig(max_train_steps=2, train_batch_size=2, learning_rate=1e-3)
@@ -91,10 +94,10 @@ def test_prior_and_min_snr_weigh_each_sample_by_its_own_timestep(
 
 def test_class_pictures_are_drawn_at_the_training_size_and_used_again(tiny, pictures, tmp_path):
     (tmp_path / ".DS_Store").write_bytes(b"stray")
-    (tmp_path / "holiday.png").write_bytes(b"no picture")
     config = FitConfig(max_train_steps=1, train_batch_size=1, resolution=48)
     first = DreamBooth(tiny, class_data_dir=tmp_path, **PRIOR)
     run(fit(first, pictures, config))
+    (tmp_path / "holiday.png").write_bytes(b"no picture")
     drawn = class_files(tmp_path)
     assert sorted(drawn) == [*(f"class-{i:05d}.png" for i in range(3)), "holiday.png"]
     with Image.open(tmp_path / "class-00000.png") as image:
@@ -123,6 +126,42 @@ def test_own_class_pictures_are_taken_instead(tiny, pictures):
     method = DreamBooth(tiny, own_class_pictures=pictures[:2], class_prompt="{text}")
     method.prepare(pictures, FAST)
     assert method.prompts[4:] == [p.text for p in pictures[:2]]
+
+
+def test_a_folder_of_own_class_pictures_is_taken_as_it_is(tiny, pictures, tmp_path):
+    """They were ignored, and others drawn among them."""
+    write_pictures(tmp_path / "own", pictures[:2])
+    method = DreamBooth(tiny, class_data_dir=tmp_path / "own", class_prompt="{text}")
+    run(fit(method, pictures, FAST))
+    assert method.prompts[4:] == [p.text for p in pictures[:2]]
+    names = {path.name for path in (tmp_path / "own").iterdir()}
+    assert names == {"0000.png", "0001.png", "metadata.jsonl"}
+    write_pictures(tmp_path / "run" / "class_pictures", pictures[2:])
+    method = DreamBooth(tiny)
+    run(fit(method, pictures, replace(FAST, output_dir=tmp_path / "run")))
+    assert len(method.own_class_pictures) == 2
+    (tmp_path / "own" / "0000.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"0000\.png cannot be read"):
+        fit(DreamBooth(tiny, class_data_dir=tmp_path / "own"), pictures, FAST)
+
+
+def test_class_pictures_of_more_steps_than_there_are_are_refused_before_drawing(tiny, pictures):
+    method = DreamBooth(tiny, class_inference_steps=1000)
+    with pytest.raises(ValueError, match="1000 sampler steps are too many"):
+        fit(method, pictures, FAST)
+
+
+def test_records_hold_no_paths_and_the_rate_that_was_trained_with(tiny, pictures, tmp_path):
+    """Files that are passed on said where their maker keeps things."""
+    config = replace(FAST, output_dir=tmp_path / "run", learning_rate=None)
+    parts = DreamBooth(tiny, class_data_dir=tmp_path / "own", **PRIOR)
+    for method in (parts, LoRA(tiny, rank=2), TextualInversion(tiny)):
+        run(fit(method, pictures, config))
+        made = record(method, method.fit_config)
+        assert str(tmp_path) not in json.dumps(made)
+        assert made["base_model"] == Path(tiny.name).name != tiny.name
+        assert made["fit"]["learning_rate"] == method.default_learning_rate
+        config = replace(config, output_dir=tmp_path / method.name)
 
 
 def test_prompts_take_each_pictures_own_words(tiny, pictures):

@@ -1,7 +1,8 @@
 """Pictures of a class, drawn by the model itself before it is fine-tuned.
 
 They are PNG files in a folder, and are used again by a later run with the same settings. Picture i
-is drawn from seed + i, so a run that was killed while drawing goes on where it was.
+is drawn from seed + i, so a run that was killed while drawing goes on where it was. A folder of
+somebody's own pictures, which were not drawn so, is taken as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from sdlearn.data.folder import Picture
+from sdlearn.data.folder import READ_SUFFIXES, Picture, read_pictures
 from sdlearn.data.png import prepare_folder, save_generated
 from sdlearn.data.record import keep_record
 
@@ -63,6 +64,18 @@ def class_pictures(
             if folder is not None:
                 _write(image, _path(folder, number), settings, number)
     return [Picture(image=images[n], text=config.class_prompt) for n in sorted(images)]
+
+
+def own_pictures(folder: Path | None) -> list[Picture]:
+    """Read a folder of somebody's own class pictures; none where it is empty, or drawn by a run.
+
+    Raises ValueError, naming the file, as `read_pictures`.
+    """
+    folder = None if folder is None else folder.expanduser()
+    if folder is None or not folder.is_dir() or (folder / RECORD_NAME).exists():
+        return []
+    held = any(path.suffix.lower() in READ_SUFFIXES for path in folder.iterdir())
+    return read_pictures(folder) if held else []
 
 
 def _draw(

@@ -15,12 +15,13 @@ import torch
 from sdlearn.data.cache import MomentCache
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.batches import Batch
-from sdlearn.finetune.class_pictures import class_pictures
+from sdlearn.finetune.class_pictures import class_pictures, own_pictures
 from sdlearn.finetune.config import DreamBoothConfig, FitConfig
 from sdlearn.finetune.lora import LoRA
 from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.parts import TrainedParts
 from sdlearn.finetune.templates import fill
+from sdlearn.models.samplers import check_steps
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 class DreamBooth:
     """Learn a subject from pictures; the given model is not changed, and draws the class pictures.
 
-    Settings are those of `DreamBoothConfig`. `own_class_pictures` are taken instead of drawn ones.
+    Settings are those of `DreamBoothConfig`. `own_class_pictures` are taken instead of drawn ones,
+    and so are somebody's own in `class_data_dir`.
     With `lora_rank` only updates beside the weights train, and the method is "dreambooth-lora".
     """
 
@@ -74,8 +76,15 @@ class DreamBooth:
         return fill(self.config.instance_prompt, picture)
 
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
-        """Raise ValueError for a prompt that the pictures cannot fill, or a size that is wrong."""
+        """Raise ValueError for a prompt that pictures cannot fill, and a wrong size or step count.
+
+        Own class pictures are read for this.
+        """
         training_size(self.sd, config)
+        if self.has_prior and not self.own_class_pictures:
+            self.own_class_pictures = own_pictures(self._class_folder(config))
+        if self.has_prior and not self.own_class_pictures:
+            check_steps(self.config.class_inference_steps, self.sd.noise_scheduler)
         for picture in pictures:
             self.caption(picture)
         for picture in self.own_class_pictures:
@@ -130,8 +139,12 @@ class DreamBooth:
     def _class_pictures(self, config: FitConfig, size: int) -> Sequence[Picture]:
         if self.own_class_pictures:
             return self.own_class_pictures
-        folder = self.config.class_data_dir
-        if folder is None and config.output_dir is not None:
-            folder = config.output_dir / "class_pictures"
+        folder = self._class_folder(config)
         self.base.to(self.sd.device)
         return class_pictures(self.base, self.config, folder=folder, size=size, seed=config.seed)
+
+    def _class_folder(self, config: FitConfig) -> Path | None:
+        """Where class pictures are kept; None: in memory."""
+        if self.config.class_data_dir is not None or config.output_dir is None:
+            return self.config.class_data_dir
+        return config.output_dir / "class_pictures"

@@ -11,6 +11,7 @@ import torch
 
 from sdlearn import __version__
 from sdlearn.diffusion import diffusion_loss
+from sdlearn.finetune.state import choose_learning_rate
 from sdlearn.models.conditioning import Conditioning
 
 if TYPE_CHECKING:
@@ -120,19 +121,32 @@ def training_size(sd: StableDiffusion, config: FitConfig) -> int:
 
 
 def record(method: Method, fit_config: FitConfig | None = None) -> dict[str, Any]:
-    """Return what a saved artefact says of itself: base model, method and configurations."""
-    settings = {} if fit_config is None else {"fit": _plain(asdict(fit_config))}
+    """Return what a saved artefact says of itself: base model, method and configurations.
+
+    Paths are left out, as artefacts are passed on and where files lie is private: of a model in a
+    folder the name stays. The learning rate is that which was trained with.
+    """
+    facts = method.sd.facts()
+    if Path(facts["base_model"]).expanduser().exists():
+        facts["base_model"] = Path(facts["base_model"]).name
+    settings = {} if fit_config is None else {"fit": _plain(_used(method, fit_config))}
     return {
         "format": 1,
         "sdlearn": __version__,
         "method": method.name,
-        **method.sd.facts(),
+        **facts,
         "config": _plain(asdict(method.config)),
         **settings,
     }
 
 
+def _used(method: Method, config: FitConfig) -> dict[str, Any]:
+    """How a method was trained; Imagic's own settings have the learning rates of its stages."""
+    settings = asdict(config)
+    if hasattr(method, "default_learning_rate"):
+        settings["learning_rate"] = choose_learning_rate(method, config)
+    return settings
+
+
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: str(value) if isinstance(value, Path) else value for key, value in settings.items()
-    }
+    return {key: value for key, value in settings.items() if not isinstance(value, Path)}
