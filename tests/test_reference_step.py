@@ -113,8 +113,8 @@ def test_full_fine_tuning(prediction_type, tiny, pictures, drawn):
     tiny = replace(tiny, noise_scheduler=make_scheduler(prediction_type=prediction_type))
     settings = {"caption_dropout": 0.5, "aspect_ratio_buckets": False}
     method = FullFineTuning(tiny, **settings)
-    config = replace(CONFIG, snr_gamma=5.0, use_ema=True, ema_decay=0.5, lr_warmup_steps=2)
-    config = replace(config, lr_scheduler="constant_with_warmup")
+    config = replace(CONFIG, lr_scheduler="constant_with_warmup", lr_warmup_steps=2)
+    config = replace(config, snr_gamma=5.0, use_ema=True, ema_decay=0.5)
     run(fit(method, pictures, config))
 
     unet = copy.deepcopy(tiny.unet).requires_grad_(True)
