@@ -26,7 +26,7 @@ class Demo:
         if config.pictures is None:
             from sdlearn.data.characters import draw_character
 
-            draw_character(config.style, config.seed, number=0, **config.attributes)  # checks only
+            draw_character(config.style, config.seed, 0, 1, **config.attributes)  # checks them
         from sdlearn.course.demo import run_demo
 
         started = time.monotonic()

@@ -22,7 +22,7 @@ class Grade:
     """the submitted .ipynb files, in sub-folders or not"""
     output: Path = Path("grades.csv")  # a line for each exercise: points, and the reason
     cell_seconds: float = 120.0  # a cell is stopped after so long
-    seconds: float = 900.0  # and a notebook after so long; what is answered by then counts
+    seconds: float = 900.0  # a notebook is stopped after so long; what is answered by then counts
 
     def run(self) -> None:
         """Check the folder and the output, then run and mark every notebook."""

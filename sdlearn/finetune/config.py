@@ -41,9 +41,9 @@ class FitConfig:
     adam_weight_decay: float = 1e-2  # a step and learning rate; methods may take none
     adam_epsilon: float = 1e-8  # AdamW's own default
     max_grad_norm: float = 1.0  # L2 norm over everything trained; 0: no clipping
-    # min-SNR weights, 5 in the paper (Hang et al. 2023, arXiv:2303.09556); inf: all weigh 1;
-    # None: what suits method and model, for most the same
     snr_gamma: float | None = None
+    """min-SNR weights, 5 in the paper (Hang et al. 2023, arXiv:2303.09556); inf: all weigh 1; None:
+    what suits method and model, for most the same"""
     resolution: int | None = None  # pixels, height and width; None: the model's own
     random_flip: bool = False  # mirror half the pictures; off, as hair partings and text have sides
     mixed_precision: Precision = "no"  # of the forward pass; what trains stays float32
@@ -214,8 +214,8 @@ class LoRAConfig:
         *("ff.net.0.proj", "ff.net.2"),  # without these a new drawing style stays out of reach
     )
     train_text_encoder: bool = False  # update it as well
-    # ends of names of the text encoder's layers, where it trains
     text_encoder_target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
+    """ends of names of the text encoder's layers, where it trains"""
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ class PlanConfig:
 
     model: str = "mini"  # name (see `sdlearn info`) or folder in diffusers' format
     gpu_memory: float | None = None  # GB, of a GPU that is not here; None: what this machine has
-    pictures: int = 20  # to learn from
+    pictures: int = 20  # that there are to learn from
     resolution: int | None = None  # pixels, height and width; None: the model's own
     train_batch_size: int | None = None  # pictures an optimizer step; None: the method's default
     max_train_steps: int | None = None  # optimizer steps; None: the method's default
@@ -33,7 +33,7 @@ class PlanConfig:
     gradient_checkpointing: bool | None = None  # compute activations twice, not keep them
     use_8bit_adam: bool | None = None  # moments in 8 bits, by bitsandbytes; GPUs only
     use_ema: bool | None = None  # average the weights over the steps
-    train_text_encoder: bool = False  # dreambooth, lora and full
+    train_text_encoder: bool = False  # dreambooth, lora and full: it trains too
     with_prior_preservation: bool = True  # dreambooth: class pictures beside the subject's
     lora_rank: int | None = None  # dreambooth and imagic through LoRA; of lora 16 unless given
     cache_latents: bool | None = None  # full: all in memory; off: made anew at each step

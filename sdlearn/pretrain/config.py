@@ -30,34 +30,34 @@ class PretrainConfig:
     stages: tuple[Stage, ...] = STAGES  # which stages to run, in this order
     pictures: int = 24_000  # training pictures rendered once
     image_size: int = 64  # pixels; the VAE reduces it to latents of 16 x 16
-    seed: int = 0
+    seed: int = 0  # of every random number of the recipe
     notes: str = ""  # for the model card: what of this run its settings do not say
 
-    vae_minutes: float = 45.0
+    vae_minutes: float = 45.0  # of training, on the machine that is used
     decoder_minutes: float = 45.0  # the VAE's decoder alone, at fixed latents
-    clip_minutes: float = 30.0
+    clip_minutes: float = 30.0  # of training CLIP, whose text half mini draws by
     judges_minutes: float = 30.0  # for all three judges together
-    unet_minutes: float = 180.0
+    unet_minutes: float = 180.0  # of training the U-Net
     vae_steps: int | None = None  # optimizer steps, instead of minutes: repeatable to the bit
-    decoder_steps: int | None = None
-    clip_steps: int | None = None
-    judges_steps: int | None = None
-    unet_steps: int | None = None
+    decoder_steps: int | None = None  # optimizer steps, instead of minutes
+    clip_steps: int | None = None  # optimizer steps, instead of minutes
+    judges_steps: int | None = None  # optimizer steps of each judge, instead of minutes
+    unet_steps: int | None = None  # optimizer steps, instead of minutes
 
     vae_batch: int = 8  # pictures an optimizer step
-    clip_batch: int = 128
-    judges_batch: int = 64
-    unet_batch: int = 16
-    vae_learning_rate: float = 1.5e-3
-    clip_learning_rate: float = 7e-4
-    judges_learning_rate: float = 1e-3
-    unet_learning_rate: float = 5e-4
+    clip_batch: int = 128  # pictures with captions an optimizer step
+    judges_batch: int = 64  # pictures an optimizer step
+    unet_batch: int = 16  # pictures an optimizer step
+    vae_learning_rate: float = 1.5e-3  # AdamW's highest; all rates warm up, then fall as a cosine
+    clip_learning_rate: float = 7e-4  # AdamW's highest
+    judges_learning_rate: float = 1e-3  # AdamW's highest
+    unet_learning_rate: float = 5e-4  # AdamW's highest
     text_learning_rate: float = 2e-4  # of the text encoder while it trains with the U-Net
 
-    vae_channels: tuple[int, ...] = (32, 48, 96)
-    unet_channels: tuple[int, ...] = (64, 128, 192)
+    vae_channels: tuple[int, ...] = (32, 48, 96)  # of each level, from the pixels inwards
+    unet_channels: tuple[int, ...] = (64, 128, 192)  # of each level, from the latents inwards
     text_width: int = 192  # of the text encoder's hidden states, which the U-Net attends to
-    text_layers: int = 4
+    text_layers: int = 4  # transformer layers of the text encoder
     merges: int = 600  # at most, of the tokenizer, for each language
 
     train_text_encoder: bool = True  # with the U-Net; False: frozen after CLIP, as in SD
@@ -70,9 +70,9 @@ class PretrainConfig:
     ema_decay: float = 0.998  # a step, of U-Net and text encoder
 
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
-    # processors that multiply in bf16 (AVX512_BF16) train 1.5 times faster with it
-
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on CUDA, fp32 elsewhere, though processors that multiply in bf16 (AVX512_BF16)
+    train 1.5 times faster with it"""
     checkpoint_seconds: float = 180.0  # between checkpoints of a stage
     sheet_seconds: float = 600.0  # between sample sheets
     workers: int | None = None  # processes that render; None: one a core
