@@ -100,8 +100,6 @@ class Generate:
         for artefact in self.load:
             if not artefact.exists():
                 raise FileNotFoundError(f"--load {artefact}: there is no such file or folder")
-            if [path.resolve() for path in self.load].count(artefact.resolve()) > 1:
-                raise ValueError(f"--load {artefact} is given twice: give it once")
         if self.scale and len(self.scale) != len(self.load):
             raise ValueError(
                 f"--scale is given {len(self.scale)} times and --load {len(self.load)} times: "
@@ -110,6 +108,10 @@ class Generate:
         for scale in self.scale:
             if not math.isfinite(scale):
                 raise ValueError(f"--scale {scale} is no strength: give a number, such as 0.7")
+        places = [artefact.resolve() for artefact in self.load]
+        for artefact, place in zip(self.load, places, strict=True):
+            if places.count(place) > 1:
+                raise ValueError(f"--load {artefact} is given twice: give it once")
 
     def _loaded(self) -> list[tuple[Path, float]]:
         """What is drawn with, and how strongly."""
@@ -178,11 +180,11 @@ class Generate:
 
     def _draw_edit(self, result: ImagicResult) -> Iterator[Image.Image]:
         """Draw one picture a seed at the eta."""
+        result = replace(result, sampler=self.sampler)
         for seed in self._seeds():
             yield from result.draw(
                 [self.eta or 0.0],
                 seed,
-                self.sampler,
                 negative_prompt=self.negative_prompt or None,
                 num_inference_steps=self.steps,
                 guidance_scale=self.guidance_scale,

@@ -46,25 +46,20 @@ class ImagicResult:
     e_opt: Conditioning  # learnt from the picture, one row
     size: int  # pixels, height and width of training and so of drawing
     eta: float | None = None  # the chosen one
+    sampler: SamplerName = "dpm++"  # to draw with; etas are chosen by this one
 
     def embedding(self, eta: float) -> Conditioning:
         """Return the embedding at an eta: e_opt at 0, e_tgt at 1; see `interpolate`."""
         return interpolate(self.e_tgt, self.e_opt, eta)
 
-    def draw(
-        self,
-        etas: Sequence[float],
-        seed: int | None = None,
-        sampler: SamplerName = "dpm++",
-        **settings: Any,
-    ) -> list[Any]:
+    def draw(self, etas: Sequence[float], seed: int | None = None, **settings: Any) -> list[Any]:
         """Draw a picture at each eta, all from one noise: a function of eta and seed alone.
 
         `seed` is the configuration's unless given. `settings` go to diffusers' pipeline, such as
         `guidance_scale`; the size is that of training.
         """
         seed = self.config.noise_seed if seed is None else seed
-        pipeline: Any = self.sd.pipeline(make_sampler(sampler, self.sd.noise_scheduler))
+        pipeline: Any = self.sd.pipeline(make_sampler(self.sampler, self.sd.noise_scheduler))
         pipeline.set_progress_bar_config(disable=True)
         chosen = {
             "num_inference_steps": self.config.num_inference_steps,
