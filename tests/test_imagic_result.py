@@ -94,6 +94,8 @@ def test_more_steps_than_a_sampler_takes_are_refused_before_training(tiny, pictu
     imagic = Imagic(tiny, target_prompt="a toy", num_inference_steps=1000)
     with pytest.raises(ValueError, match="1000 sampler steps are too many"):
         imagic.fit(pictures[:1])
+    with pytest.raises(ValueError, match="1000 sampler steps are too many"):
+        imagic.result.draw([0.5])
 
 
 def test_lora_trains_updates_beside_the_given_u_net(tiny, pictures):

@@ -26,7 +26,7 @@ from sdlearn.models.artefact import with_artefact
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.earlier import INNER_LORA
 from sdlearn.models.records import RECORD_NAME, read_record, write_record
-from sdlearn.models.samplers import SamplerName, make_sampler
+from sdlearn.models.samplers import SamplerName, check_steps, make_sampler
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,7 +56,8 @@ class ImagicResult:
         """Draw a picture at each eta, all from one noise: a function of eta and seed alone.
 
         `seed` is the configuration's unless given. `settings` go to diffusers' pipeline, such as
-        `guidance_scale`; the size is that of training.
+        `guidance_scale`; the size is that of training. Raises ValueError for more steps than the
+        sampler can take.
         """
         seed = self.config.noise_seed if seed is None else seed
         pipeline: Any = self.sd.pipeline(make_sampler(self.sampler, self.sd.noise_scheduler))
@@ -66,6 +67,7 @@ class ImagicResult:
             "guidance_scale": self.config.guidance_scale,
             **settings,
         }
+        check_steps(chosen["num_inference_steps"], self.sd.noise_scheduler, self.sampler)
         images = []
         for eta in tqdm(
             etas, desc="draw", leave=False, delay=2
