@@ -4,7 +4,6 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -230,7 +229,8 @@ def test_a_refusal_names_options_as_a_plan_takes_them(method):
 
 
 def test_a_bar_counts_what_is_tried(monkeypatch, capsys, without_table):
-    monkeypatch.setattr("sdlearn.plan.planning.tqdm", partial(tqdm, delay=0, mininterval=0))
+    at_once = {"delay": 0, "mininterval": 0}
+    monkeypatch.setattr("sdlearn.plan.planning.tqdm", lambda **words: tqdm(**words | at_once))
     made("lora", gpu_memory=8)
     assert "Planning: 1try" in capsys.readouterr().err
 

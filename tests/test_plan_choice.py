@@ -110,6 +110,15 @@ def test_a_batch_of_many_divisors_is_cut_into_the_fewest_parts_by_a_few_tries(gi
     assert (row and row.fit) == next(fits, None)
 
 
+@pytest.mark.parametrize("pictures", [4, 8192])
+def test_what_cannot_fit_at_any_batch_is_given_up_after_one_try(pictures):
+    config, gpu = PlanConfig(train_batch_size=pictures), machine(9.5)  # 9.6 are always there
+    tracer, tried = Formula(config), []
+    tracer.needs = lambda fit: (tried.append(fit), Formula.needs(tracer, fit))[1]
+    assert choose(tracer, gpu, base_fit("dreambooth", config, gpu)) is None
+    assert len(tried) == 1
+
+
 def test_a_batch_in_parts_is_as_many_pictures_a_step():
     fit = chosen(13.99)
     assert fit.train_batch_size * fit.gradient_accumulation_steps == FitConfig().train_batch_size

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdlearn.plan.choose import MOST_AT_ONCE, Row, base_fit, find_row, most_sparing
+from sdlearn.plan.choose import MOST_AT_ONCE, Row, base_fit, find_row, sparing
 from sdlearn.plan.config import PlanConfig
 from sdlearn.plan.machine import GB, Machine, gpu_of
 from sdlearn.plan.needs import Tracer
@@ -72,7 +72,8 @@ def refusal_for(tracer: Tracer, best: Row) -> str:
     enough: list[str] = []
     for words, other_method, other in smaller(method, config, shape, machine):
         is_known = enough and words.split()[0] == enough[-1].split()[0]  # a larger resolution fits
-        if not is_known and _fits(tracer.asked(other_method, other), best):
+        is_vain = words.startswith("--resolution") and best.is_hopeless
+        if not (is_known or is_vain) and _fits(tracer.asked(other_method, other), best):
             enough.append(words)
     if machine.on_cuda:
         cards = [card for card in CARDS if gpu_of(card).memory >= best.needed]
@@ -97,10 +98,9 @@ def disk_refusal(folder: Path, needed: int, free: int) -> str:
 def _fits(tracer: Tracer, best: Row) -> bool:
     fit = base_fit(tracer.method, tracer.config, best.machine)
     try:
-        row = most_sparing(tracer, best.machine, fit)
+        return any(row.fits for row in sparing(tracer, best.machine, fit))
     except ValueError:  # a resolution that does not fit the model
         return False
-    return row.fits
 
 
 def smaller(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -46,6 +47,13 @@ class Row:
     def fits(self) -> bool:
         """Whether the machine has that much, and some more."""
         return self.needed <= MARGIN * self.machine.memory
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it would not fit even without activations: with smaller batches or pictures."""
+        parts = [stage.memory for stage in self.stages]
+        kept = max(part.weights + part.gradients + part.moments + part.ema for part in parts)
+        return kept + self.machine.overhead > MARGIN * self.machine.memory
 
     def step_seconds(self, stage: StageNeeds) -> float | None:
         """Seconds of an optimizer step; None where the machine is not here to be measured."""
@@ -94,6 +102,12 @@ def choose(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row | None:
     each other. Computing activations twice costs a third more time, and comes last.
     """
     eights = _asked(tracer.config.use_8bit_adam, _moments(machine))
+    first = _asked(tracer.config.gradient_checkpointing, (False, True))[0]
+    some = replace(fit, gradient_checkpointing=first, use_8bit_adam=eights[-1])
+    if fit.train_batch_size > MOST_AT_ONCE:
+        some = _in_parts(some, fit.train_batch_size)
+    if find_row(tracer, machine, some).is_hopeless:
+        return None
     for recompute in _asked(tracer.config.gradient_checkpointing, (False, True)):
         way = replace(fit, gradient_checkpointing=recompute)
         row = _fewest_parts(tracer, machine, way, eights)
@@ -108,6 +122,11 @@ def most_sparing(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row:
     It has every saver that may be used, but need not be the one with the smallest parts of a batch:
     while those follow each other, the gradients of all that trains are kept.
     """
+    return min(sparing(tracer, machine, fit), key=lambda row: row.needed)
+
+
+def sparing(tracer: Tracer, machine: Machine, fit: FitConfig) -> Iterator[Row]:
+    """Yield the rows of which one needs the least memory."""
     way = replace(
         fit,
         gradient_checkpointing=_asked(tracer.config.gradient_checkpointing, (False, True))[-1],
@@ -115,8 +134,8 @@ def most_sparing(tracer: Tracer, machine: Machine, fit: FitConfig) -> Row:
     )
     pictures = fit.train_batch_size
     numbers = {1, pictures} if pictures <= MOST_AT_ONCE else {pictures}
-    rows = [find_row(tracer, machine, _in_parts(way, parts)) for parts in sorted(numbers)]
-    return min(rows, key=lambda row: row.needed)
+    for parts in sorted(numbers, reverse=True):
+        yield find_row(tracer, machine, _in_parts(way, parts))
 
 
 def compare(tracer: Tracer, machine: Machine, fit: FitConfig) -> list[Row]:
