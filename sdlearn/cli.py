@@ -5,11 +5,14 @@ What a person can mend (a file, an option, a folder) ends with one sentence and 
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import redirect_stderr
+from typing import Annotated, Any
 
 import tyro
 from safetensors import SafetensorError
@@ -28,6 +31,8 @@ from sdlearn.commands.train import Train
 DESCRIPTION = """Learn how Stable Diffusion works and make it your own.
 
 Add --debug to any command for the full traceback of an error."""
+
+CHECKS = ("__post_init__", "check")  # where configurations refuse values
 
 OUT_OF_MEMORY = (
     "the memory is full: see what fits with `sdlearn plan`, and train with a smaller "
@@ -68,15 +73,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    command = tyro.cli(
-        Command,
-        args=[word for word in words if word != "--debug"],
-        prog="sdlearn",
-        description=DESCRIPTION,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
     try:
-        command.run()
+        _parse([word for word in words if word != "--debug"]).run()
     except KeyboardInterrupt:
         print("sdlearn: stopped", file=sys.stderr)
         return 130
@@ -91,13 +89,57 @@ def _run(arguments: Sequence[str] | None) -> int:
     return 0
 
 
+def _parse(words: list[str]) -> Any:
+    """The command that was typed.
+
+    A value that a configuration refuses raises its own ValueError: tyro's box says where in the
+    program it arose. Anything else that cannot be read ends in tyro's words, with status 2.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(
+                Command,
+                args=words,
+                prog="sdlearn",
+                description=DESCRIPTION,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            )
+    except SystemExit as stopped:
+        cause: BaseException | None = stopped
+        while cause is not None and not (isinstance(cause, ValueError) and _is_mendable(cause)):
+            cause = cause.__context__
+        if isinstance(cause, ValueError):
+            raise cause from None
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _as_typed(error: Exception) -> str:
+    """The sentence of an error, with the fields of the configuration that raised it as options.
+
+    Of names that are words as well, such as `seed`, only the first word of a sentence is one.
+    """
+    fields: dict[str, Any] = {}
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name in CHECKS:
+            fields |= getattr(frame.f_locals.get("self"), "__dataclass_fields__", {})
+
+    def option(found: re.Match[str]) -> str:
+        name = found[0]
+        is_name = name in fields and ("_" in name or found.start() == 0)
+        return f"--{name.replace('_', '-')}" if is_name else name
+
+    return re.sub(r"(?<![\w/.-])[a-z0-9_]+(?![\w/.-])", option, str(error))
+
+
 def _sentence(error: Exception) -> str | None:
     """What the user can mend, in a sentence; None for what is a defect of the program."""
     if _is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, SafetensorError):
         return f"a .safetensors file is broken ({error}): copy or download it again"
-    return str(error) if _is_mendable(error) else None
+    return _as_typed(error) if _is_mendable(error) else None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -152,7 +152,7 @@ def test_what_cannot_work_is_refused_before_a_model_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--image-size", "63"], "image_size 63 must be a multiple"),
+        (["--image-size", "63"], "--image-size 63 must be a multiple"),
         (["--work", "file/below"], "cannot write to the folder"),
         (["--output", "file/below/mini"], "cannot write to the folder"),
     ],
