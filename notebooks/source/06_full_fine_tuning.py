@@ -190,7 +190,7 @@ for _ in range(3):
 # ## Eight pictures, or ninety-six
 #
 # Two models, the same number of steps, the same settings. One sees 8 pictures again and again, the other
-# 96. Each is measured on some of its own pictures, and on 16 people that neither trains on. **Predict:**
+# 96. Each is measured on eight of its own pictures, and on 16 people that neither trains on. **Predict:**
 # draw the curves. (`FitConfig` says how to train, and `fit` does one optimizer step at a time.)
 
 # %%
@@ -202,12 +202,12 @@ config = FitConfig(max_train_steps=steps(80), train_batch_size=8, lr_scheduler="
                    lr_warmup_steps=5, snr_gamma=5.0, validation_steps=20)
 
 def train(number):
-    """Train on the first `number` pictures: the method, the loss on some of its own and on others."""
+    """Train on the first `number` pictures: the method, the loss on eight of them and on held-out ones."""
     method, own, held = FullFineTuning(sd), {}, {}
     for step in tqdm(fit(method, pictures[:number], config, validation_pictures=held_out),
                      total=config.max_train_steps, desc=f"{number} pictures", unit="step"):
         if step.validation_loss is not None:
-            own[step.step] = validation_loss(method, pictures[:min(number, 16)], config)
+            own[step.step] = validation_loss(method, pictures[:8], config)
             held[step.step] = step.validation_loss
     return method, own, held
 
