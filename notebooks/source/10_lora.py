@@ -246,7 +246,7 @@ from sdlearn.course.training import learn, steps
 from sdlearn.finetune import FitConfig, LoRA
 
 method = LoRA(sd, rank=16)
-learnt = learn(method, pictures, FitConfig(max_train_steps=steps(160)), name="10-lora",
+learnt = learn(method, pictures, FitConfig(max_train_steps=steps(200)), name="10-lora",
                preview="a laughing person, no glasses, on a purple background, lorelei style")
 early, late = learnt.losses[:20], learnt.losses[-20:]
 print(f"{learnt.seconds:.0f} seconds; the loss went from {sum(early) / len(early):.3f} "
