@@ -34,7 +34,7 @@ def diffusion_loss(
 
 
 def min_snr_weights(snr: torch.Tensor, snr_gamma: float, prediction_type: str) -> torch.Tensor:
-    """Weigh timesteps so that the easy ones with little noise do not dominate: (B,) -> (B,).
+    """Weigh timesteps so that those with little noise do not dominate: (B,) -> (B,).
 
     With `snr` the signal-to-noise ratio and `snr_gamma` its cap (5 in the paper), the weights are
     min(snr, gamma) / snr for "epsilon", min(snr, gamma) / (snr + 1) for "v_prediction" and
