@@ -10,7 +10,7 @@ from sdlearn import cli
 
 COMMANDS = ["demo", "generate", "plan", "pretrain", "evaluate", "claims", "grade"]
 COMMANDS += ["train textual-inversion", "train dreambooth", "train imagic", "train lora"]
-COMMANDS += ["train full"]
+COMMANDS += ["train full", "character"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -78,7 +78,7 @@ def test_a_word_may_be_saved_as_one_file_and_nothing_else(folder, tiny_folder, t
 def test_previews_of_more_steps_than_there_are_are_refused_before_training(
     folder, tiny_folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("sdlearn.finetune.fit", lambda *given, **settings: pytest.fail("trained"))
+    monkeypatch.setattr("sdlearn.finetune.loop._train", lambda *given: pytest.fail("trained"))
     output = ["--output", str(tmp_path / "learnt"), "--output-dir", str(tmp_path / "run")]
     previews = ["--preview-prompts", "a toy", "--preview-inference-steps", "1000"]
     run = [str(folder), "--model", str(tiny_folder), *output, *previews]

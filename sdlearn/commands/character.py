@@ -26,9 +26,7 @@ class Character:
 
     output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """where the pictures go; made if it is not there"""
-    style: str = (
-        "lorelei"  # a drawing style; one that mini has never seen unless you name a base one
-    )
+    style: str = "lorelei"  # drawing style; an unknown one lists them all. Mini never saw this one
     seed: int = 0  # which character; whatever no attribute says follows from it
     number: int = 5  # pictures
     size: int = 256  # pixels, height and width; training scales them to the model's size

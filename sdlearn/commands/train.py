@@ -50,11 +50,9 @@ class _Run(ABC):
 
         from sdlearn.finetune import fit, run
         from sdlearn.finetune.accelerating import frozen_dtype
-        from sdlearn.finetune.previews import check_previews
         from sdlearn.models import load
 
         sd = load(self.model, dtype=frozen_dtype(self.fit))
-        check_previews(sd, self.fit)
         method = self.make_method(sd)
         run(fit(method, pictures, self.fit, validation_pictures=others))
         if PartialState().is_main_process:  # of several processes one writes

@@ -20,6 +20,7 @@ from sdlearn.finetune.config import FitConfig
 from sdlearn.finetune.keeping import Keeper, Losses, LossWatch
 from sdlearn.finetune.log import check_log, read_losses
 from sdlearn.finetune.optimizer import check_optimizer
+from sdlearn.finetune.previews import check_previews
 from sdlearn.finetune.sharding import check_sharding
 from sdlearn.finetune.state import TrainingState, run_settings, start_state, with_snr_gamma
 from sdlearn.finetune.validation import ValidationGrid, validation_captions
@@ -74,6 +75,7 @@ def fit(
     given: Any = pictures
     method.check(given, config)
     validation_captions(method, validation_pictures)
+    check_previews(method.sd, config)
     accelerator = make_accelerator(config)
     check_optimizer(config, accelerator.device)
     check_log(config)
