@@ -13,7 +13,7 @@ from sdlearn.claims.learning import learn
 from sdlearn.claims.measuring import draw
 from sdlearn.claims.overflow import SAMPLER, measure_overflow
 from sdlearn.claims.recipe import DREAMBOOTH, DREAMBOOTH_PRIOR, TEXTUAL_INVERSION, Recipe
-from sdlearn.claims.sampler_runs import converged, decoded, draw_latents
+from sdlearn.claims.sampler_runs import decoded, draw_latents
 from sdlearn.claims.subjects import SUBJECTS, Subject
 from sdlearn.claims.work import Unit
 from sdlearn.evaluate.situations import prompt
@@ -29,7 +29,7 @@ FOR_WORD = SUBJECTS[3]  # whom Textual Inversion finds
 WRONG_WORD = "creature"  # to start from for a person
 STRONG = 5.0  # guidance scale that a missing caption dropout is seen at
 DRIFT = "class_like_subject"
-FEW_STEPS = 2  # of the sampler
+FEW_STEPS, MANY_STEPS = 2, 50  # of the sampler: unfinished, and as finished as it gets
 DRAWN = 12
 
 
@@ -116,23 +116,25 @@ def _learnt(bench: Bench, subject: Subject, recipe: Recipe, metric: str) -> Case
 
 
 def few_sampler_steps(bench: Bench) -> Pair:
-    """Held-out prompts drawn with too few steps, and with the usual number."""
-    first, second = (_drawn(bench, steps) for steps in (FEW_STEPS, bench.size.sampler_steps))
-    return first, second
-
-
-def _drawn(bench: Bench, steps: int) -> Case:
-    """Pictures, and how far each is from what the same noise becomes with many steps."""
-    key, number = f"failures/{steps}-steps", bench.size.part(DRAWN, least=SHOWN)
+    """Held-out prompts with too few steps and the usual number: how far from many steps?"""
+    path, number = bench.work.picture("failures/steps"), bench.size.part(DRAWN, least=SHOWN)
+    compared = {"few": FEW_STEPS, "usual": bench.size.sampler_steps}
 
     def compute() -> Unit:
-        images = decoded(bench, draw_latents(bench, SAMPLER, steps, number))
-        sheet([images], bench.work.picture(key))
-        finished = decoded(bench, converged(bench, SAMPLER, number))
-        return {"distance": list(map(pixel_distance, images, finished))}
+        def drawn(steps: int) -> list[Image.Image]:
+            return decoded(bench, draw_latents(bench, SAMPLER, steps, number))
 
-    unit = bench.work.unit(key, compute)
-    return Case(values=unit["distance"], images=from_sheet(bench.work.picture(key), 0, SHOWN))
+        rows, finished = [drawn(steps) for steps in compared.values()], drawn(MANY_STEPS)
+        sheet(rows, path)
+        distances = [list(map(pixel_distance, row, finished)) for row in rows]
+        return dict(zip(compared, distances, strict=True))
+
+    unit = bench.work.unit("failures/steps", compute)
+    first, second = (
+        Case(values=unit[name], images=from_sheet(path, row, SHOWN))
+        for row, name in enumerate(compared)
+    )
+    return first, second
 
 
 def no_dropout(bench: Bench) -> Pair:
