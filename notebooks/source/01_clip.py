@@ -50,7 +50,8 @@ def show_matrix(similarity, captions, title):
     axis.imshow(similarity.T, vmin=-1, vmax=1, cmap="PuOr")
     for i, row in enumerate(similarity.tolist()):
         for k, value in enumerate(row):
-            axis.text(i, k, f"{value:.2f}", ha="center", va="center", fontsize=9)
+            axis.text(i, k, f"{value:.2f}", ha="center", va="center", fontsize=9,
+                      color="white" if abs(value) > 0.6 else "black")
     axis.set(title=title, xlabel="picture", xticks=range(len(captions)))
     axis.set_yticks(range(len(captions)), captions, fontsize=9)
     axis.grid(False)

@@ -346,10 +346,9 @@ show_pictures(rows["seen"] + rows["believed"],
               [f"{name} at {t}" for name in rows for t in (50, 250, 450, 650, 850, 999)], columns=6);
 
 # %% [markdown]
-# Upper row: what the network sees. Lower row: what it takes it for. From left to right it knows less: first
-# the face is lost, then the head, and at the end a colour and a blob are left. When mini draws, it goes from
-# right to left. The prompt says only "a person". Everything else the network reads from what is left of the
-# picture. Where nothing is left it has to guess.
+# Upper row: what the network sees. Lower row: what it takes it for. From left to right it knows less. What it
+# cannot see any more it makes up: first small things, then colours, at the end who it is. When mini draws, it
+# goes from right to left. The prompt says only "a person", so nothing else holds it back.
 
 # %% [markdown]
 # ### Exercise 5: an open question
