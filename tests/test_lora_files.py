@@ -153,6 +153,7 @@ def test_the_metadata_agrees_with_what_diffusers_would_write(sd, tmp_path):
         assert ours[f"{part}.r"] == full["r"] == 3
         assert ours[f"{part}.lora_alpha"] == full["lora_alpha"] == 5.0
         assert set(ours[f"{part}.target_modules"]) == set(full["target_modules"])
+        assert ours[f"{part}.rank_pattern"] == ours[f"{part}.alpha_pattern"] == {}
 
 
 def check_both_files_draw_the_same(sd, method, folder, tolerance):
@@ -181,7 +182,7 @@ def test_a_folder_loads_in_diffusers_by_its_name_alone(tiny, tmp_path):
     method = trained(tiny)
     folder = method.save(tmp_path / "my-lora")
     plain = copy.deepcopy(tiny).pipeline()
-    plain.load_lora_weights(folder)
+    plain.load_lora_weights(folder, weight_name=DIFFUSERS)
     assert torch.equal(draw(plain), draw(method.sd.pipeline()))
     with pytest.raises(ValueError, match="a LoRA is saved as two: name a folder"):
         method.save(tmp_path / "one.safetensors")
@@ -198,7 +199,7 @@ def test_alpha_other_than_the_rank_survives_each_file(tiny, tmp_path):
     bare = read_lora(tmp_path / "bare.safetensors", tiny)
     assert {update.alpha for update in bare["unet"].values()} == {4}  # as diffusers has it
     plain = copy.deepcopy(tiny).pipeline()
-    plain.load_lora_weights(tmp_path / "bare.safetensors")
+    plain.load_lora_weights(tmp_path, weight_name="bare.safetensors")
     loaded = tiny.with_artefact(tmp_path / "bare.safetensors")
     assert torch.equal(draw(plain), draw(loaded.pipeline()))
     assert not torch.equal(draw(plain), draw(method.sd.pipeline()))
@@ -227,7 +228,7 @@ def test_sdxl_files_with_stabilitys_names_of_blocks_load_as_in_diffusers(tiny_xl
     assert not any("down_blocks" in key or "up_blocks" in key for key in tensors)
     save_file(tensors, tmp_path / "kohya.safetensors")
     plain = copy.deepcopy(tiny_xl).pipeline()
-    plain.load_lora_weights(tmp_path / "kohya.safetensors")
+    plain.load_lora_weights(tmp_path, weight_name="kohya.safetensors")
     picture = draw(tiny_xl.with_artefact(tmp_path / "kohya.safetensors").pipeline())
     assert_close(picture, draw(method.sd.pipeline()), rtol=0, atol=1e-5)
     assert_close(draw(plain), picture, rtol=0, atol=1e-5)

@@ -55,8 +55,8 @@ def test_two_loras_add_up_by_their_scales(tiny, two):
             expected[name] = expected[name] + scale * delta
     assert_close(weights(merged(mixed)), expected)
     plain = copy.deepcopy(tiny).pipeline()
-    plain.load_lora_weights(first_folder, adapter_name="first")
-    plain.load_lora_weights(second_folder, adapter_name="second")
+    plain.load_lora_weights(first_folder, weight_name=DIFFUSERS, adapter_name="first")
+    plain.load_lora_weights(second_folder, weight_name=DIFFUSERS, adapter_name="second")
     plain.set_adapters(["first", "second"], [0.7, 1.5])
     assert_close(draw(mixed.pipeline()), draw(plain), rtol=0, atol=1e-5)
 

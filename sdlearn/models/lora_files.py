@@ -127,7 +127,8 @@ def read_lora(path: Path, sd: StableDiffusion) -> Lora:
 def _peft_configs(sd: StableDiffusion, lora: Lora) -> dict[str, Any]:
     """What peft must know of each part's adapter, by diffusers' keys.
 
-    Not all of peft's own configuration: an older peft refuses fields that it does not know.
+    Not all of peft's own configuration: an older peft refuses fields that it does not know. The two
+    patterns are empty, as all layers have one rank and alpha, and older diffusers asks for them.
     """
     facts: dict[str, Any] = {}
     for part in lora:
@@ -136,6 +137,8 @@ def _peft_configs(sd: StableDiffusion, lora: Lora) -> dict[str, Any]:
             f"{part}.r": config.r,
             f"{part}.lora_alpha": config.lora_alpha,
             f"{part}.target_modules": sorted(config.target_modules),
+            f"{part}.rank_pattern": {},
+            f"{part}.alpha_pattern": {},
         }
     return facts
 
