@@ -3,10 +3,12 @@
 import copy
 import json
 
+import diffusers
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.training_utils import _collate_lora_metadata
+from packaging.version import Version
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
@@ -28,6 +30,8 @@ from sdlearn.models.lora_files import kohya_tensors, read_lora
 from sdlearn.models.lora_names import kohya_name
 
 DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "my-lora.safetensors"
+# diffusers 0.39 looks for layers of the text encoder under names that transformers 5 has given up
+READS_KOHYAS_TEXT_ENCODER = Version(diffusers.__version__) >= Version("0.40")
 CONVOLUTIONS = ("conv_in", "conv1", "conv_shortcut", "time_emb_proj", "proj_in", "linear_1")
 SMALL = {  # model -> paths of its transformer blocks, and of its text encoders' layers
     "tiny": (
@@ -160,9 +164,10 @@ def check_both_files_draw_the_same(sd, method, folder, tolerance):
     method.save(folder)
     picture = draw(method.sd.pipeline())
     for file in (DIFFUSERS, KOHYA):
-        plain = copy.deepcopy(sd).pipeline()
-        plain.load_lora_weights(folder, weight_name=file)
-        assert_close(draw(plain), picture, rtol=0, atol=tolerance)
+        if file == DIFFUSERS or "text_encoder" not in method.trained() or READS_KOHYAS_TEXT_ENCODER:
+            plain = copy.deepcopy(sd).pipeline()
+            plain.load_lora_weights(folder, weight_name=file)
+            assert_close(draw(plain), picture, rtol=0, atol=tolerance)
         loaded = sd.with_artefact(folder / file).pipeline()
         assert_close(draw(loaded), picture, rtol=0, atol=tolerance)
     assert (draw(sd.pipeline()) - picture).abs().max() > 0.01
@@ -178,11 +183,13 @@ def test_convolutions_and_embeddings_survive_both_files(sd, tmp_path):
     check_both_files_draw_the_same(sd, method, tmp_path / "my-lora", tolerance=1e-5)
 
 
-def test_a_folder_loads_in_diffusers_by_its_name_alone(tiny, tmp_path):
+def test_a_folder_loads_in_diffusers_by_its_name_alone(tiny, tmp_path, monkeypatch):
+    # offline, diffusers 0.39 wants the file's name too
+    monkeypatch.setattr("diffusers.loaders.lora_base.HF_HUB_OFFLINE", False, raising=False)
     method = trained(tiny)
     folder = method.save(tmp_path / "my-lora")
     plain = copy.deepcopy(tiny).pipeline()
-    plain.load_lora_weights(folder, weight_name=DIFFUSERS)
+    plain.load_lora_weights(folder)
     assert torch.equal(draw(plain), draw(method.sd.pipeline()))
     with pytest.raises(ValueError, match="a LoRA is saved as two: name a folder"):
         method.save(tmp_path / "one.safetensors")
