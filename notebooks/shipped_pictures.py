@@ -126,7 +126,7 @@ def imagic(sd: StableDiffusion) -> None:
     run(method.fit([picture], _config("imagic", FitConfig.max_train_steps, batch_size=1)))
     for eta, image in zip(ETAS, method.result.draw(ETAS), strict=True):
         words = f"mini, tuned by Imagic to one picture, at eta {eta:g}"
-        _save(image, PICTURES / f"imagic-eta-{eta:g}", TARGET, method.config.noise_seed, words)
+        _save(image, PICTURES / f"imagic-eta-{eta:g}.png", TARGET, method.config.noise_seed, words)
 
 
 def style(sd: StableDiffusion) -> None:
@@ -165,11 +165,8 @@ def methods(sd: StableDiffusion) -> None:
             method = recipe.make(sd, subject, prior)
             config = _config(f"methods-{recipe.name}", METHOD_STEPS)
             run(fit(method, recipe.training_pictures(subject), config))
-            model, called, words = (
-                method.sd,
-                recipe.called(subject),
-                f"mini, taught by {recipe.name}",
-            )
+            model, called = method.sd, recipe.called(subject)
+            words = f"mini, taught by {recipe.name}"
         prompts = [prompt(a, subject.class_word, called) for a in asked]
         _draw_all(model, prompts, 0, METHODS / recipe.name, words)
     for number, situation in enumerate(asked):
@@ -181,7 +178,7 @@ def methods(sd: StableDiffusion) -> None:
         eta = edit.result.find_eta(pictures[0].image, **measures)[0].eta
         (image,) = edit.result.draw([eta])
         words = f"mini, tuned by Imagic to one picture, at eta {eta:g}"
-        _save(image, METHODS / f"imagic-{number}", target, edit.config.noise_seed, words)
+        _save(image, METHODS / f"imagic-{number}.png", target, edit.config.noise_seed, words)
 
 
 def _prior(sd: StableDiffusion, subject: Subject) -> list[Picture]:
@@ -225,8 +222,8 @@ def _draw_all(
     pipeline: Any = sd.pipeline()
     pipeline.set_progress_bar_config(disable=True)
     for number, text in enumerate(prompts):
-        path = stem.with_name(f"{stem.name}-{number}")
-        if path.with_name(f"{path.name}.png").exists():
+        path = stem.with_name(f"{stem.name}-{number}.png")
+        if path.exists():
             continue
         image = pipeline(
             text,
@@ -240,7 +237,7 @@ def _draw_all(
 def _save(image: Image.Image, path: Path, text: str, seed: int, model: str) -> None:
     save_generated(
         image.quantize(PALETTE, dither=0),
-        path.with_name(f"{path.name}.png"),
+        path,
         prompt=text,
         negative_prompt="",
         seed=seed,
