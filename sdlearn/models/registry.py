@@ -40,7 +40,7 @@ SOURCES: dict[str, ModelSource] = {
                 "dreambooth-lora": 2e-3,
                 "imagic-embedding": 1e-2,
                 "imagic-unet": 2e-5,  # at 1e-4 the picture is all that is drawn, whatever the eta
-                "imagic-lora": 2e-4,  # draws between picture and prompt as all weights do at 2e-5
+                "imagic-lora": 2e-4,  # at LoRA's usual 1e-4 the picture is lost by eta 0.8
             },
             train_steps={"imagic-embedding": 150, "imagic-unet": 250},
             # who is drawn is decided where there is hardly more than noise, and there an error
