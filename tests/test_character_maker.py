@@ -8,9 +8,11 @@ from sdlearn.course.character_maker import (
     SHOWN_SIZE,
     make_character,
     maker,
+    own_character,
     render,
     save_character,
 )
+from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import read_pictures
 
 
@@ -69,3 +71,24 @@ def test_a_sheet_stays_behind_and_nothing_is_written_unasked(tmp_path):
     assert len(make_character(tmp_path / "mine").axes) == 6
     assert not (tmp_path / "mine").exists()
     assert save_character(tmp_path / "mine", "adventurer", 2)
+
+
+def test_later_chapters_take_what_was_kept_and_somebody_unknown_to_mini_otherwise(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    nobody = own_character(folder)
+    assert [picture.text for picture in nobody] == [p.text for p in draw_character("lorelei", 0)]
+    assert "mine here (chapter 0 makes it): 5 pictures in lorelei style" in capsys.readouterr().out
+    save_character(folder, style="micah", seed=3)
+    kept = own_character(folder)
+    assert {picture.attributes["style"] for picture in kept} == {"micah"}
+    said = capsys.readouterr().out
+    assert said == "your own character: 5 pictures in micah style, which mini was shown\n"
+    (folder / "metadata.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"0000\.png does not say its style and expression and"):
+        own_character(folder)
+
+
+def test_somebody_kept_without_a_choice_is_the_one_that_results_ship_for(tmp_path):
+    save_character(tmp_path / "mine")
+    kept = [picture.text for picture in own_character(tmp_path / "mine")]
+    assert kept == [picture.text for picture in own_character(tmp_path / "none")]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from runs import dreambooth, same, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from runs import dreambooth, same, weights
 from sdlearn.data.png import read_generated
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
 from sdlearn.finetune.checkpoint import checkpoints

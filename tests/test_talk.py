@@ -144,7 +144,7 @@ def test_every_shipped_picture_says_that_mini_drew_it_and_all_are_small():
             assert image.size == (64, 64)
     assert sum(path.stat().st_size for path in SHIPPED) < 300_000
     weights = [p for p in shipped_pictures.ARTEFACTS.rglob("*") if p.is_file()]
-    assert sum(path.stat().st_size for path in weights) < 100_000
+    assert sum(path.stat().st_size for path in weights) < 8_000_000
 
 
 def test_the_artists_behind_the_shipped_pictures_are_named():
@@ -153,8 +153,8 @@ def test_the_artists_behind_the_shipped_pictures_are_named():
         assert license_of(style)["author"] in rights["via"]
     by_every_method = license_of(shipped_pictures.BY_EVERY_METHOD.style)["author"]
     assert by_every_method in manifest()["data/results/methods"]["via"]
-    known = license_of(shipped_pictures.KNOWN[0])["author"]
-    assert known in manifest()["data/results/artefacts"]["via"]
+    for style in (shipped_pictures.KNOWN[0], shipped_pictures.UNKNOWN[0], "micah"):
+        assert license_of(style)["author"] in manifest()["data/results/artefacts"]["via"]
 
 
 @pytest.mark.slow

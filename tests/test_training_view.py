@@ -12,7 +12,7 @@ from runs import same, weights
 from sdlearn.course import training
 from sdlearn.course.training import learn
 from sdlearn.course.training_view import PREVIEWS, is_quarter, render, watch
-from sdlearn.finetune import FitConfig, TextualInversion
+from sdlearn.finetune import FitConfig, Imagic, TextualInversion, load_imagic
 
 RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
 
@@ -162,6 +162,28 @@ def test_interrupted_training_is_kept_and_says_how_many_steps_it_had(
     word = loaded_tiny.with_artefact(learnt.path)
     assert method.config.placeholder_token in word.tokenizer.get_vocab()
     assert all(p.grad is None for m in method.trained().values() for p in m.parameters())
+
+
+def test_an_interrupted_edit_is_kept_with_the_stages_it_had(loaded_tiny, pictures, tmp_path):
+    edit = Imagic(
+        loaded_tiny, target_prompt="a red toy", embedding_steps=2, unet_steps=4, etas=(0.0, 1.0)
+    )
+    whole = edit.fit
+
+    def interrupted(*given):
+        for step in whole(*given):
+            if step.step == 5:
+                raise KeyboardInterrupt
+            yield step
+
+    edit.fit = interrupted
+    learnt = learn(edit, pictures[:1], name="edit", folder=tmp_path)
+    assert (learnt.steps, learnt.stopped) == (4, True)
+    assert learnt.path == tmp_path / "edit"
+    result = load_imagic(loaded_tiny, learnt.path)
+    assert same(list(result.sd.unet.parameters()), list(edit.result.sd.unet.parameters()))
+    assert not same(list(result.sd.unet.parameters()), list(loaded_tiny.unet.parameters()))
+    assert not torch.equal(result.e_opt.encoder_hidden_states, result.e_tgt.encoder_hidden_states)
 
 
 def test_an_interrupt_before_the_first_step_leaves_nothing(loaded_tiny, pictures, in_a_notebook):

@@ -118,7 +118,9 @@ make_character("my-character");
 
 # %% [markdown]
 # The button writes a folder that every trainer can read: pictures, and one file with their captions. If you
-# pressed nothing, the next cell keeps somebody for you. The later chapters can read this folder.
+# pressed nothing, the next cell keeps somebody for you. Chapters 7, 8 and 10 teach mini whoever is in this
+# folder. (In Colab each notebook has a disk of its own. There, first run `save_character` of the next cell in
+# such a chapter, with the style, seed and attributes you chose here: `hair_color="pink"`, and so on.)
 
 # %%
 from pathlib import Path

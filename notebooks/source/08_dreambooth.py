@@ -13,7 +13,8 @@
 # %% [markdown]
 # ## Somebody new
 #
-# Five pictures of one character. They are drawn in a style that mini was never shown.
+# A few pictures of one character: yours, if chapter 0 left a folder `my-character` beside this notebook, or else
+# somebody in a style that mini was never shown.
 
 # %%
 import copy
@@ -22,11 +23,12 @@ import torch
 
 from sdlearn import load
 from sdlearn.course import checks
+from sdlearn.course.character_maker import own_character
 from sdlearn.course.figures import show_pictures
-from sdlearn.data.characters import draw_character
+from sdlearn.evaluate.situations import class_word_of
 
 sd = load("mini", device=device)
-pictures = draw_character("lorelei", seed=0, number=5)
+pictures = own_character()
 faces = [picture.image for picture in pictures]
 show_pictures(faces, [picture.attributes["expression"] for picture in pictures], size=1.8);
 
@@ -38,14 +40,15 @@ show_pictures(faces, [picture.attributes["expression"] for picture in pictures],
 # the character's name?
 
 # %%
-for text in ("sks person", "smiling person"):
+KIND = class_word_of(pictures[0].attributes["style"])  # person, or creature
+for text in (f"sks {KIND}", f"smiling {KIND}"):
     ids = sd.tokenizer(text).input_ids[1:-1]
     print(text, "->", " | ".join(sd.tokenizer.decode([i]).strip() for i in ids))
 
 SITUATIONS = ["a picture of a smiling {}, on a green background",
               "a picture of a {} with sunglasses, on a blue background",
               "a picture of a surprised {}, on a purple background"]
-CLASS_PROMPT = "a picture of a person"
+CLASS_PROMPT = f"a picture of a {KIND}"
 
 def draw(model, prompts, seed=0):
     pipeline = model.pipeline()
@@ -57,17 +60,17 @@ def draw(model, prompts, seed=0):
 # Mini has no token `sks`: it falls apart into single letters. They mean little to mini, so they can carry
 # somebody new. Stable Diffusion 1.5 has `sks` as one rare token, and the paper looks for such tokens. A
 # word that is common means something already, and the model would have to unlearn that. Here are three
-# situations that none of the five pictures shows, and six times just "a person", before any training.
+# situations, and six times just "a person" (or a creature, if yours is one), before any training.
 
 # %%
-SUBJECT_PROMPTS = [situation.format("sks person") for situation in SITUATIONS]
+SUBJECT_PROMPTS = [situation.format(f"sks {KIND}") for situation in SITUATIONS]
 before = draw(sd, SUBJECT_PROMPTS)
 class_before = draw(sd, [CLASS_PROMPT] * 6, seed=500)
-TITLES = [*["sks person"] * 3, *["a person"] * 6]
+TITLES = [*[f"sks {KIND}"] * 3, *[f"a {KIND}"] * 6]
 show_pictures([*before, *class_before], TITLES, columns=9, size=1.4);
 
 # %% [markdown]
-# The backgrounds are right; the person is anybody. `sks` says nothing yet.
+# The backgrounds are right; the character is anybody. `sks` says nothing yet.
 #
 # ## What could go wrong
 #
@@ -145,7 +148,7 @@ checks.count_trained(count_trained)
 from sdlearn.finetune import DreamBooth, FitConfig, fit, run
 from sdlearn.finetune.batches import draw_batch
 
-PROMPT = "a picture of sks person"
+PROMPT = f"a picture of sks {KIND}"
 LEARNING_RATE = sd.learning_rates.get("dreambooth", DreamBooth.default_learning_rate)
 ready_made = DreamBooth(sd, instance_prompt=PROMPT, class_prompt=CLASS_PROMPT,
                         own_class_pictures=class_pictures)
@@ -160,10 +163,10 @@ losses = run(fit(ready_made, pictures, config))
 # %%
 def drawn_at(step):
     """The latents, noise and timesteps of a step: two of the subject, then two of the class."""
-    subject = draw_batch(step, count=5, size=2, seed=0)
+    subject = draw_batch(step, count=len(pictures), size=2, seed=0)
     others = subject.beside(len(class_pictures), 2)  # the row of class pictures
     generators = [*subject.generators, *others.generators]
-    indices = [*subject.indices, *(5 + i for i in others.indices)]
+    indices = [*subject.indices, *(len(pictures) + i for i in others.indices)]
     latents = ready_made.moments.latents(indices, generators)  # (4, 4, h, w)
     timesteps = torch.stack([torch.randint(1000, (), generator=g) for g in generators])
     noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
@@ -227,27 +230,31 @@ checks.instance_prompt(instance_prompt)
 # ## Train it, without a second loss
 #
 # **Predict:** which of the nine pictures from before will change, and which should not?
+#
+# To load what ships instead of waiting, set `train=False` here and below. It was trained through LoRA
+# (chapter 10), as a whole U-Net is too large to ship; it draws like these.
 
 # %%
 from sdlearn.course.training import learn, steps
 
-TEMPLATE = "a picture of a {expression} sks person, on a {background} background"
+TEMPLATE = f"a picture of a {{expression}} sks {KIND}, on a {{background}} background"
 config = FitConfig(max_train_steps=steps(100), train_batch_size=4)
 without = DreamBooth(sd, instance_prompt=TEMPLATE, with_prior_preservation=False)
-learnt = learn(without, pictures, config, name="08-dreambooth")
+learnt = learn(without, pictures, config, name="08-dreambooth", train=True)
 print(f"{learnt.seconds:.0f} seconds, loss {sum(learnt.losses[-20:]) / len(learnt.losses[-20:]):.3f}")
 
 # %%
-after = {"without": draw(without.sd, SUBJECT_PROMPTS)}
-class_after = {"without": draw(without.sd, [CLASS_PROMPT] * 6, seed=500)}
+taught = {"without": sd.with_artefact(learnt.path)}
+after = {"without": draw(taught["without"], SUBJECT_PROMPTS)}
+class_after = {"without": draw(taught["without"], [CLASS_PROMPT] * 6, seed=500)}
 show_pictures([*before, *class_before, *after["without"], *class_after["without"]],
               TITLES * 2, columns=9, size=1.4);
 
 # %% [markdown]
-# Above before, below after. The three on the left go where we wanted: to the character, in situations that
-# no training picture shows. The six on the right nobody asked for. The prompt there is "a picture of a
-# person", without `sks`, and yet **people turn into the character.** Count those that have its white skin
-# or its black hair. The paper calls it language drift.
+# Above before, below after. The three on the left go where we wanted: to the character, in the situations that
+# were asked for. The six on the right nobody asked for. The prompt there is "a picture of a
+# person", without `sks`, and yet **people turn into the character.** Count those that have its skin
+# or its hair. The paper calls it language drift.
 #
 # ## Train it again, and hold on to the class
 #
@@ -259,12 +266,13 @@ show_pictures([*before, *class_before, *after["without"], *class_after["without"
 with_prior = DreamBooth(sd, instance_prompt=TEMPLATE, class_prompt=CLASS_PROMPT,
                         own_class_pictures=class_pictures, class_batch_size=2)
 longer = FitConfig(max_train_steps=steps(150), train_batch_size=4)
-learnt_with = learn(with_prior, pictures, longer, name="08-dreambooth-with-prior")
+learnt_with = learn(with_prior, pictures, longer, name="08-dreambooth-with-prior", train=True)
 print(f"{learnt_with.seconds:.0f} seconds")
 
 # %%
-after["with"] = draw(with_prior.sd, SUBJECT_PROMPTS)
-class_after["with"] = draw(with_prior.sd, [CLASS_PROMPT] * 6, seed=500)
+taught["with"] = sd.with_artefact(learnt_with.path)
+after["with"] = draw(taught["with"], SUBJECT_PROMPTS)
+class_after["with"] = draw(taught["with"], [CLASS_PROMPT] * 6, seed=500)
 show_pictures([*after["without"], *class_after["without"], *after["with"], *class_after["with"]],
               TITLES * 2, columns=9, size=1.4);
 
@@ -275,14 +283,14 @@ show_pictures([*after["without"], *class_after["without"], *after["with"], *clas
 # ## Measured
 #
 # Three numbers, from networks that had no part in the training. **Fidelity**: how alike are the pictures of
-# `sks person` and the five real ones? Higher is better. **Drift**: the same of "a person". It should stay
+# `sks person` and the real ones? Higher is better. **Drift**: the same of "a person". It should stay
 # where it was. **Prompt fit**: how well does a picture fit the words about the situation?
 
 # %%
 from sdlearn.evaluate import Judges, class_drift, prompt_fit, subject_fidelity
 
 judges = Judges.load("mini")
-PLAIN = [situation.format("person") for situation in SITUATIONS]
+PLAIN = [situation.format(KIND) for situation in SITUATIONS]
 rows = {"before": (before, class_before)}
 rows |= {name + " class pictures": (after[name], class_after[name]) for name in after}
 drift = {}
@@ -300,7 +308,9 @@ print(f"drift rose by {rise['without class pictures']:+.2f} without class pictur
 # %% [markdown]
 # In the paper (Imagen, 15 subjects, another judge) the second loss brings the drift down from .664 to .493,
 # and fidelity from .712 to .684. Is your drift lower with class pictures, too? Do not compare your
-# fidelity: this run had more steps. Six pictures are few: only large differences count here.
+# fidelity: this run had more steps. Six pictures are few: only large differences count here. And a judge
+# knows only the drawing styles that mini was shown. Where it and your eyes disagree, as they may on a creature
+# of your own, believe your eyes.
 #
 # ## How far to go
 #
@@ -311,10 +321,13 @@ print(f"drift rose by {rise['without class pictures']:+.2f} without class pictur
 # %%
 from dataclasses import replace
 
+from sdlearn.models.lora import merged
+
+old, new = sd.unet.state_dict(), merged(taught["without"]).unet.state_dict()
+
 def part_way(share):
     """The model with that share of the change: 0 is before training, 1 is after."""
     unet = copy.deepcopy(sd.unet)
-    old, new = sd.unet.state_dict(), without.sd.unet.state_dict()
     unet.load_state_dict({name: torch.lerp(old[name], new[name], share) for name in old})
     return unet
 

@@ -110,14 +110,15 @@ print(f"moved by {(by_hand - e_tgt).abs().max().item():.3f} at most; by hand and
 # **Predict:** which stage brings the loss down further?
 
 # %%
-from tqdm.auto import tqdm
+from sdlearn.course.training import learn
+from sdlearn.finetune import load_imagic
 
 imagic = Imagic(sd, target_prompt=target_prompt, embedding_steps=steps(150), unet_steps=steps(250))
-losses = {"embedding": [], "unet": []}
-for step in tqdm(imagic.fit([picture]), desc="training", total=steps(150) + steps(250)):
-    losses[step.stage].append(float(step.loss))
-result = imagic.result
-for stage, values in losses.items():
+# train=False loads what ships, if you would rather not wait: stage B was trained through LoRA there
+learnt = learn(imagic, [picture], name="09-imagic", train=True)
+result = load_imagic(sd, learnt.path)
+first = imagic.steps["embedding"]
+for stage, values in {"embedding": learnt.losses[:first], "unet": learnt.losses[first:]}.items():
     third = max(len(values) // 3, 1)
     print(f"{stage:10} first third: {sum(values[:third]) / third:.3f}   "
           f"last third: {sum(values[-third:]) / third:.3f}")
@@ -339,7 +340,8 @@ for name, images in rows.items():
 # ### Exercise 4: an open question
 #
 # Draw the chosen eta from eight noises: `result.draw([choice.eta], seed=seed)`. In how many is the hair
-# pink and the person the same? Then look for a `target_prompt` that cannot work, such as one that changes
+# pink and the person the same? Edit a character of yours
+# (`own_character()[0]` of `sdlearn.course.character_maker`). Then look for a `target_prompt` that cannot work, such as one that changes
 # where things stand, and explain with the three stages why it does not.
 
 # %% [markdown]

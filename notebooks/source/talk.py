@@ -23,9 +23,9 @@ from tqdm.auto import tqdm
 from sdlearn import load
 from sdlearn.course.html_figures import before_after_slider, picture_row, static_slider
 from sdlearn.course.results import shipped_artefact, shipped_picture
-from sdlearn.course.training import learn, steps
+from sdlearn.course.training import steps
 from sdlearn.data.characters import draw_character
-from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit
+from sdlearn.finetune import DreamBooth, FitConfig, LoRA, fit
 
 sd = load("mini", device=device)
 
@@ -190,9 +190,8 @@ Markdown(f"Waifu Diffusion 1.3: **680 000** pictures, {GPUS} GPUs, {DAYS} days, 
 # ## Textual Inversion: one new word
 
 # %% slideshow={"slide_type": "-"} tags=["hide-input"]
-def with_word(name, token, initializer="person"):
-    method = TextualInversion(sd, placeholder_token=token, initializer_token=initializer)
-    model = sd.with_artefact(learn(method, [], name=name, train=False).path)
+def with_word(name, token):
+    model = sd.with_artefact(shipped_artefact(name))
     return [draw(model, f"a picture of a smiling {token}, on a {color} background", seed=i)
             for i, color in enumerate(("green", "blue", "purple"))]
 

@@ -1,6 +1,7 @@
 """The character maker: choose a character by its attributes, see it, and keep it in a folder.
 
-`render` and `save_character` are plain functions; the widget only calls them.
+`render` and `save_character` are plain functions; the widget only calls them. `own_character` is
+how the later chapters get at what was kept.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import numpy as np
 
 from sdlearn.course.widgets import static_sheet, to_png
 from sdlearn.data.characters import STYLES, draw_character, style_choices
-from sdlearn.data.folder import Picture, write_pictures
+from sdlearn.data.folder import Picture, read_pictures, write_pictures
+from sdlearn.data.styles import BASE_STYLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ANY = "any"  # of an attribute: the seed chooses
+FOLDER = "my-character"
+NEEDED = ("style", "expression", "background")  # what the chapters write their prompts with
 NUMBER = 5  # pictures in the folder, as few as DreamBooth's paper takes
+SIZE = 256  # their height and width in pixels
 SHOWN, SHOWN_SIZE = 4, 128  # pictures beside the controls, and their height and width in pixels
 SEEDS = range(20)
 ATTRIBUTES = ("hair", "hair_color", "top", "body_color", "glasses", "clothes_color")
@@ -56,10 +61,32 @@ def save_character(
 
     Raises ValueError where the folder holds other pictures, OSError where it cannot be written to.
     """
-    return write_pictures(folder, character(style, seed, number=NUMBER, size=256, **attributes))
+    return write_pictures(folder, character(style, seed, number=NUMBER, size=SIZE, **attributes))
 
 
-def make_character(folder: str | Path = "my-character") -> Figure:
+def own_character(folder: str | Path = FOLDER) -> list[Picture]:
+    """The pictures that the maker kept; where there is no such folder, somebody unknown to mini.
+
+    Prints which of the two it is. Raises ValueError where a picture's style, expression or
+    background is not said, and what `read_pictures` raises.
+    """
+    folder = Path(folder)
+    pictures = read_pictures(folder) if folder.exists() else draw_character("lorelei", 0, NUMBER)
+    for picture in pictures:
+        missing = [name for name in NEEDED if name not in picture.attributes]
+        if missing:
+            raise ValueError(
+                f"{picture.path} does not say its {' and '.join(missing)} in metadata.jsonl: make "
+                "the folder with the character maker, or move it away and somebody is drawn for you"
+            )
+    style = pictures[0].attributes["style"]
+    who = "your own character" if folder.exists() else f"no {folder} here (chapter 0 makes it)"
+    shown = "was shown" if style in BASE_STYLES else "was never shown"
+    print(f"{who}: {len(pictures)} pictures in {style} style, which mini {shown}")
+    return pictures
+
+
+def make_character(folder: str | Path = FOLDER) -> Figure:
     """Show the maker, which writes to `folder` when its button is pressed; return a static sheet.
 
     Where there are no widgets (a book, a test) the sheet is all there is.

@@ -7,17 +7,18 @@
 In a notebook one sees the loss as it goes, and a button stops and keeps what was learnt until then;
 so does interrupting the kernel. In a terminal there is a progress bar, and Ctrl-C.
 
-`train=False` trains nothing and gives the artefact of that name that the course ships, so that
-nobody who presents a notebook has to wait.
+`train=False` trains nothing and gives the artefact of that name that the course ships, with the
+losses of its training, so that nobody who presents a notebook has to wait.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ import torch
 from sdlearn.course.clicks import kernel
 from sdlearn.course.results import shipped_artefact
 from sdlearn.course.training_view import watch
-from sdlearn.finetune import FitConfig, fit, run
+from sdlearn.finetune import FitConfig, Imagic, fit, run
 from sdlearn.finetune.log import read_losses
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 QUICK = "SDLEARN_QUICK"  # set by tests that only want to see every cell run
 QUICK_STEPS = 2
+TRAINING_NAME = "training.json"  # beside a shipped artefact: what it was made from
 PREVIEW_INFERENCE_STEPS = 10  # enough to see who it is
 
 
@@ -46,14 +48,14 @@ PREVIEW_INFERENCE_STEPS = 10  # enough to see who it is
 class Learnt:
     """What a training cell leaves behind."""
 
-    path: Path  # the artefact, for `StableDiffusion.with_artefact`
-    losses: tuple[float, ...] = ()  # of every step that was done; none where it was loaded
+    path: Path  # the artefact's folder, for `StableDiffusion.with_artefact`
+    losses: tuple[float, ...] = ()  # of every step that was done
     seconds: float = 0.0  # that training took, with what was shown meanwhile
     stopped: bool = False  # before all steps were done
 
     @property
     def steps(self) -> int:
-        """How many optimizer steps are in the artefact; 0 where it was loaded."""
+        """How many optimizer steps are in the artefact."""
         return len(self.losses)
 
 
@@ -63,34 +65,76 @@ def steps(number: int) -> int:
 
 
 def learn(
-    method: Method,
+    method: Method | Imagic,
     pictures: Sequence[Picture],
     config: FitConfig | None = None,
     *,
     name: str,
     train: bool = True,
     preview: str = "",
+    folder: str | Path = "runs",
 ) -> Learnt:
-    """Train a method and write its artefact to `runs/NAME`, or take the one that ships.
+    """Train a method and write its artefact to `folder/NAME`, or take the one that ships.
 
     Stopping keeps what was learnt until then. With a prompt as `preview` a picture of it is shown
-    after each quarter of the steps. Raises FileNotFoundError with `train=False` where the course
-    ships no artefact of that name, KeyboardInterrupt where it comes before the first step is done,
-    and what `fit` raises.
+    after each quarter of the steps. With `train=False` raises FileNotFoundError where the course
+    ships no artefact of that name, and ValueError where it was made from other pictures or with
+    other settings. Steps do not count, nor that it was trained through LoRA: a whole U-Net is too
+    large to ship. Raises KeyboardInterrupt where it comes before the first step is done, and what
+    `fit` raises.
     """
     if not train:
-        return Learnt(path=shipped_artefact(name))
-    config = config or FitConfig()
-    draw = partial(_draw, method, preview, config) if preview else None
+        return _load(name, made_from(method, pictures, config))
+    training: Iterator[TrainStep] = (
+        method.fit(pictures, config)
+        if isinstance(method, Imagic)
+        else fit(method, pictures, config)
+    )
+    draw = partial(_draw, method, preview, config or FitConfig()) if preview else None
     start = time.perf_counter()
-    losses, stopped = _train(method, fit(method, pictures, config), draw)
+    losses, stopped = _train(method, training, draw)
     seconds = time.perf_counter() - start
-    path = method.save(Path("runs") / name)
+    path = Path(folder) / name
+    method.save(path)
     return Learnt(path=path, losses=losses, seconds=seconds, stopped=stopped)
 
 
+def made_from(
+    method: Method | Imagic, pictures: Sequence[Picture], config: FitConfig | None
+) -> dict[str, Any]:
+    """What decides what a training cell learns, as it stands beside a shipped artefact."""
+    facts = {
+        "method": method.name.removesuffix("-lora"),
+        "pictures": [picture.text for picture in pictures],
+        "settings": asdict(method.config) | asdict(config or FitConfig()),
+    }
+    return json.loads(json.dumps(facts, default=str))  # a tuple is a list there
+
+
+def _load(name: str, wanted: Mapping[str, Any]) -> Learnt:
+    """Take the artefact that ships, if training would give what is wanted."""
+    path = shipped_artefact(name)
+    made = json.loads((path / TRAINING_NAME).read_text(encoding="utf-8"))
+    had = made["settings"]
+    other = [
+        f"{key} {had.get(key)!r} and not {value!r}"
+        for key, value in wanted["settings"].items()
+        if not key.startswith("lora_") and not key.endswith("_steps") and value != had.get(key)
+    ]
+    if wanted["method"] != made["method"]:
+        how = f"by {made['method']} and not {wanted['method']}"
+    elif wanted["pictures"] != made["pictures"]:
+        how = "from other pictures than these"
+    else:
+        how = f"with {', '.join(other)}" if other else ""
+    if how:
+        raise ValueError(f"{name} was made {how}: leave train at True")
+    print(f"{name} is loaded: {len(made['losses'])} steps took {made['seconds']} seconds")
+    return Learnt(path=path, losses=tuple(made["losses"]), seconds=made["seconds"])
+
+
 def _train(
-    method: Method, training: Iterator[TrainStep], draw: Callable[[], Any] | None
+    method: Method | Imagic, training: Iterator[TrainStep], draw: Callable[[], Any] | None
 ) -> tuple[tuple[float, ...], bool]:
     """Drive training, and return every step's loss and whether it was stopped."""
     done: list[TrainStep] = []
@@ -109,14 +153,22 @@ def _train(
         except KeyboardInterrupt:
             if not done:
                 raise
-            for module in method.trained().values():  # the interrupted step leaves nothing behind
+            for module in _trained(method):  # the interrupted step leaves nothing behind
                 module.eval()
                 module.zero_grad(set_to_none=True)
     losses = read_losses([step.loss for step in done])
     return tuple(losses), bool(done) and done[-1].step < done[-1].max_train_steps
 
 
-def _draw(method: Method, prompt: str, config: FitConfig) -> Image.Image:
+def _trained(method: Method | Imagic) -> list[torch.nn.Module]:
+    """The modules that a method trains: Imagic's are those of its stages."""
+    if not isinstance(method, Imagic):
+        return list(method.trained().values())
+    stages = (method.embedding_stage, method.unet_stage)
+    return [module for stage in stages if stage for module in stage.trained().values()]
+
+
+def _draw(method: Method | Imagic, prompt: str, config: FitConfig) -> Image.Image:
     """Draw a prompt with what is learnt so far; takes no random number from anything else."""
     device = method.sd.device
     precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
