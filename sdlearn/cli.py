@@ -10,9 +10,11 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 
 import tyro
 from safetensors import SafetensorError
@@ -71,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # they warn of what is no fault of the user
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    shown_before, warnings.showwarning = warnings.showwarning, _show_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
@@ -86,7 +89,23 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         print(f"sdlearn: {sentence}", file=sys.stderr)
         return 2
+    finally:
+        warnings.showwarning = shown_before
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say our own warnings in a sentence; Python's form, with a line of program, for the rest."""
+    is_ours = Path(filename).is_relative_to(Path(__file__).parent)
+    python_s = warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(f"sdlearn: {message}\n" if is_ours else python_s)
 
 
 def _parse(words: list[str]) -> Any:

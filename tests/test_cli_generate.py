@@ -9,6 +9,7 @@ from PIL import Image
 
 from sdlearn import cli
 from sdlearn.finetune import DreamBooth, LoRA, TextualInversion
+from sdlearn.models import prompts
 from sdlearn.models.samplers import SAMPLERS, check_steps, make_sampler
 
 
@@ -76,3 +77,14 @@ def test_words_and_loras_are_loaded_after_the_parts_that_they_go_into(
     assert drawn[0] == drawn[1]
     with pytest.raises(ValueError, match="load it before the word"):
         tiny.with_artefact(word).with_artefact(parts)
+
+
+def test_what_a_prompt_has_too_many_of_is_said(tiny_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(prompts, "WARNED", set())
+    settings = ["--model", str(tiny_folder), "--output", str(tmp_path / "a.png"), "--steps", "1"]
+    assert cli.main(["generate", "red " * 24 + "toy", *settings]) == 0
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "sdlearn:" in line]
+    words = '"red red toy" is not read: a prompt has 24 tokens at most and this one has 27'
+    assert said == f"sdlearn: {words}"
+    assert cli.main(["generate", "red " * 22, *settings]) == 0
+    assert "is not read" not in capsys.readouterr().err

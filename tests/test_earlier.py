@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from sdlearn.finetune import DreamBooth, FullFineTuning, Imagic, LoRA, TextualInversion
 from sdlearn.finetune.imagic_result import is_imagic, load_imagic
 from sdlearn.models import with_artefact
+from sdlearn.models.earlier import UNFINISHED
 
 TOKEN = "<toy>"
 
@@ -112,3 +113,50 @@ def test_the_record_says_what_is_drawn_with_and_not_what_else_lies_there(tiny, t
     (tmp_path / "parts" / "pytorch_lora_weights.safetensors").unlink()
     with pytest.raises(ValueError, match="says lora, and no LoRA is there"):
         with_artefact(tiny, tmp_path / "parts")
+
+
+class Full(OSError):
+    """The disk is full."""
+
+
+@pytest.mark.parametrize("first", ["lora", "with text encoder", "word"])
+def test_what_was_saved_stays_until_the_new_is_written(first, tiny, tmp_path, monkeypatch):
+    """It used to be taken away first: a full disk, or a kill, left neither the old nor the new."""
+    every = methods(tiny)
+    every[first].save(tmp_path / "learnt")
+    kept = files(tmp_path)
+
+    def full(*_, **__):
+        raise Full
+
+    for name in ("with text encoder", "dreambooth-lora", "word"):
+        with monkeypatch.context() as broken:
+            broken.setattr("sdlearn.finetune.parts.write_record", full)
+            broken.setattr("sdlearn.finetune.textual_inversion.write_learned_embeds", full)
+            with pytest.raises(Full):
+                every[name].save(tmp_path / "learnt")
+            with pytest.raises(Full):
+                every[name].save(tmp_path / "another")
+        assert files(tmp_path) == kept
+    assert torch.equal(states(with_artefact(tiny, tmp_path / "learnt")), states(every[first].sd))
+
+
+def test_what_a_killed_save_left_behind_is_no_hindrance(tiny, tmp_path):
+    every = methods(tiny)
+    every["dreambooth"].save(tmp_path / "learnt")
+    half = tmp_path / "learnt" / UNFINISHED / "learnt" / "unet" / "config.json"
+    half.parent.mkdir(parents=True)
+    half.write_text("{")
+    drawn = states(with_artefact(tiny, tmp_path / "learnt"))
+    assert torch.equal(drawn, states(every["dreambooth"].sd))
+    every["lora"].save(tmp_path / "learnt")
+    assert torch.equal(states(with_artefact(tiny, tmp_path / "learnt")), states(every["lora"].sd))
+    assert {path.name for path in (tmp_path / "learnt").iterdir()} == {
+        "artefact.json",
+        "learnt.safetensors",
+        "pytorch_lora_weights.safetensors",
+    }
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
-from sdlearn.models import load, save_text_encoder
+from sdlearn.models import load, prompts, save_text_encoder
 from sdlearn.models.learned_embeds import with_token_rows, write_learned_embeds
 from sdlearn.models.prompts import expand_prompt
 
@@ -103,6 +103,16 @@ def test_a_size_that_the_unet_cannot_halve_is_refused(tiny):
     tiny.check_size(32)
     with pytest.raises(ValueError, match="multiple of 8"):
         tiny.check_size(36)
+
+
+def test_it_is_said_what_of_a_prompt_is_not_read_three_times_at_most(tiny, monkeypatch):
+    monkeypatch.setattr(prompts, "WARNED", set())
+    long = ["red " * 22 + f"{word} toy" for word in ("a", "of", "photo", "person")]
+    with pytest.warns(UserWarning, match="is not read: a prompt has 24 tokens at most") as said:
+        tiny.tokenize(["a toy", *long, *long])
+    assert len(said) == 3
+    assert str(said[0].message).startswith('"a toy" is not read')
+    assert str(said[2].message).endswith("has 26; others are cut without a word")
 
 
 def test_a_token_of_several_vectors_is_written_out_once(tiny):

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from sdlearn.data.png import prepare_folder, read_generated, replaced_when_complete, save_generated
+from sdlearn.data.png import read_generated, save_generated
+from sdlearn.models.writing import prepare_folder, replaced_when_complete
 
 FACTS = {
     "prompt": "紫の髪の人,\nNegative prompt: none <&>",

@@ -64,7 +64,7 @@ def curves(
 
 def save(figure: Figure, path: Any) -> None:
     """Write a PNG that says that measurements made it, complete or not at all."""
-    from sdlearn.data.png import prepare_folder, replaced_when_complete
+    from sdlearn.models.writing import prepare_folder, replaced_when_complete
 
     prepare_folder(path.parent)
     with replaced_when_complete(path) as unfinished:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdlearn.data.png import prepare_folder, replaced_when_complete
 from sdlearn.data.record import keep_record
+from sdlearn.models.writing import prepare_folder, replaced_when_complete
 
 Unit = dict[str, Any]  # what JSON holds
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from sdlearn.data.folder import SMALLEST_SIDE, Picture, read_pictures, write_pictures
-from sdlearn.data.png import prepare_folder
+from sdlearn.models.writing import prepare_folder
 
 LARGEST_SIDE = 2048  # pixels
 OWN_OPTIONS = ("style", "seed", "number", "size")

@@ -81,8 +81,8 @@ class Evaluate:
         path = Path(self.what).expanduser()
         self._check(path)
         from sdlearn.data.folder import read_pictures
-        from sdlearn.data.png import prepare_folder
         from sdlearn.evaluate.naming import is_artefact
+        from sdlearn.models.writing import prepare_folder
 
         learnt = is_artefact(path)
         if learnt and self.pictures is None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from sdlearn.data.png import prepare_folder, save_generated
+from sdlearn.data.png import save_generated
 from sdlearn.models.samplers import SamplerName
+from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -148,6 +149,7 @@ class Generate:
 
         from sdlearn.models.samplers import make_sampler
 
+        sd.tokenize([self.prompt, self.negative_prompt])  # warns where one is too long
         pipeline: Any = sd.pipeline(make_sampler(self.sampler, sd.noise_scheduler))
         pipeline.set_progress_bar_config(disable=True)
         height, width = self._sides() or (sd.image_size, sd.image_size)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from sdlearn.data.png import prepare_folder
+from sdlearn.models.writing import prepare_folder
 
 
 @dataclass(frozen=True, kw_only=True)

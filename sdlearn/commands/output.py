@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sdlearn.data.png import prepare_folder
 from sdlearn.models.earlier import refuse_model
+from sdlearn.models.writing import prepare_folder
 
 
 def prepare_output(output: Path, *, may_be_file: bool = False, whole_model: bool = False) -> None:

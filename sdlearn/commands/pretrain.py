@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sdlearn.data.png import prepare_folder
+from sdlearn.models.writing import prepare_folder
 from sdlearn.pretrain.config import PretrainConfig
 
 

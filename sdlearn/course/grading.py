@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sdlearn.data.png import replaced_when_complete
+from sdlearn.models.writing import replaced_when_complete
 
 CHECKING_SECONDS = 300  # for all answers of a notebook; they take one
 # run in the submission's kernel, behind its cells: checks from our own files, whatever it changed

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdlearn.data.metadata import METADATA_NAME, metadata_line, read_metadata
-from sdlearn.data.png import prepare_folder, replaced_when_complete
+from sdlearn.models.writing import prepare_folder, replaced_when_complete
 
 if TYPE_CHECKING:
     import torch

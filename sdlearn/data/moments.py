@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from sdlearn.data.encoded import EncodedPicture
 from sdlearn.data.folder import Picture, to_pixel_values
-from sdlearn.data.png import prepare_folder, replaced_when_complete
+from sdlearn.models.writing import prepare_folder, replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.data.buckets import Size

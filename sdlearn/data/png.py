@@ -1,4 +1,4 @@
-"""Writing files that appear complete or not at all, and PNGs that say how they were made.
+"""PNGs that say how they were made.
 
 A drawn picture carries its prompt, seed and model, and says in words and in XMP that a model drew
 it, so that it can be drawn again and is never taken for a photograph or a person's own drawing.
@@ -7,16 +7,14 @@ it, so that it can be drawn again and is never taken for a photograph or a perso
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from sdlearn.models.writing import prepare_folder, replaced_when_complete
 
 EXACT_KEY = "sdlearn"  # our own chunk: the same facts as JSON, so that they are read back exactly
 TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -85,34 +83,6 @@ def read_generated(path: str | Path) -> Generated:
     if facts is None:
         raise ValueError(f"{path} does not say how it was drawn: sdlearn did not write it")
     return Generated(**json.loads(facts))
-
-
-@contextmanager
-def replaced_when_complete(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, which takes its place when the block has succeeded."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def prepare_folder(folder: str | Path) -> Path:
-    """Make a folder and make sure that it can be written to, before work starts.
-
-    Raises OSError that names the folder and the reason.
-    """
-    folder = Path(folder).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"cannot write to the folder {folder} ({error.strerror}): choose another one"
-        ) from error
-    return folder
 
 
 def _chunks(generated: Generated, size: tuple[int, int]) -> PngInfo:

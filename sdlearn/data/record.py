@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdlearn.data.png import replaced_when_complete
+from sdlearn.models.writing import replaced_when_complete
 
 
 def keep_record(path: Path, settings: Mapping[str, Any], *, what: str, mend: str) -> None:

@@ -11,11 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sdlearn.data.png import replaced_when_complete
 from sdlearn.evaluate.bootstrap import LEVEL
 from sdlearn.evaluate.figures import Figure
 from sdlearn.models.card import MEASUREMENTS, hardware
 from sdlearn.models.registry import SOURCES, shipped_folder
+from sdlearn.models.writing import replaced_when_complete
 
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers")
 

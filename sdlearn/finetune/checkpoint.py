@@ -24,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sdlearn.data.png import prepare_folder
+from sdlearn.models.writing import prepare_folder
 
 UNFINISHED = ".unfinished-"
 # fields that may change between a run and its resumption: they do not alter what a step does

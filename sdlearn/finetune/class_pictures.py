@@ -16,8 +16,9 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from sdlearn.data.folder import READ_SUFFIXES, Picture, read_pictures
-from sdlearn.data.png import prepare_folder, save_generated
+from sdlearn.data.png import save_generated
 from sdlearn.data.record import keep_record
+from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import DreamBoothConfig

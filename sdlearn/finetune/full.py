@@ -19,7 +19,6 @@ from sdlearn.finetune.feeding import Feed
 from sdlearn.finetune.full_config import FullConfig
 from sdlearn.finetune.method import denoising_losses, record
 from sdlearn.finetune.parts import TrainedParts
-from sdlearn.models import save_text_encoder
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -109,11 +108,5 @@ class FullFineTuning:
 
         With `save_whole_model` the other parts as well, so that it opens like any model.
         """
-        whole = self.config.save_whole_model
-        facts = record(self, self.fit_config)
-        folder = self.parts.save(Path(path).expanduser(), facts, whole_model=whole)
-        if whole:
-            self.sd.pipeline(self.sd.noise_scheduler).save_pretrained(folder)
-            for name, text_encoder in self.sd.text_encoders.items():
-                save_text_encoder(text_encoder, folder / name)
-        return folder
+        facts, whole = record(self, self.fit_config), self.config.save_whole_model
+        return self.parts.save(Path(path).expanduser(), facts, whole_model=whole)

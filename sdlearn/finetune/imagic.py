@@ -22,7 +22,7 @@ from sdlearn.finetune.imagic_stages import EmbeddingStage, ImagicStep, Stage, UN
 from sdlearn.finetune.loop import fit
 from sdlearn.finetune.method import record, training_size
 from sdlearn.finetune.previews import check_previews
-from sdlearn.models.earlier import INNER_LORA, remove_earlier
+from sdlearn.models.earlier import INNER_LORA, in_its_place
 from sdlearn.models.records import write_record
 from sdlearn.models.samplers import check_steps
 
@@ -117,13 +117,13 @@ class Imagic:
     def save(self, path: str | Path) -> Path:
         """Write a folder with both embeddings, what stage B trained, and a record."""
         folder = Path(path).expanduser()
-        remove_earlier(folder)
-        write_embeddings(folder, e_tgt=self.e_tgt, e_opt=self.e_opt)
-        if self.unet_stage is not None:
-            self.unet_stage.save(folder if self.config.lora_rank is None else folder / INNER_LORA)
         settings = record(cast("Method", self), self.fit_config)  # it has all that a record reads
         facts = {"size": self.result.size, "has_unet": self.unet_stage is not None, "chosen": None}
-        write_record(folder, {**settings, **facts})
+        with in_its_place(folder) as new:
+            write_embeddings(new, e_tgt=self.e_tgt, e_opt=self.e_opt)
+            if self.unet_stage is not None:
+                self.unet_stage.save(new if self.config.lora_rank is None else new / INNER_LORA)
+            write_record(new, {**settings, **facts})
         return folder
 
     def _train(self, pictures: Sequence[Picture]) -> Iterator[ImagicStep]:

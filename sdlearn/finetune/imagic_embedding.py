@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from sdlearn.models.conditioning import Conditioning
+from sdlearn.models.tensor_files import broken_named, write_tensors
 
 EMBEDDINGS_NAME = "embeddings.safetensors"
 LEARNT = ("encoder_hidden_states", "text_embeds")  # of a `Conditioning`; the second in SDXL only
@@ -48,13 +49,12 @@ def interpolate(e_tgt: Conditioning, e_opt: Conditioning, eta: float) -> Conditi
 
 def write_embeddings(folder: Path, **embeddings: Conditioning) -> None:
     """Write embeddings to a folder, float32, by the names they are given with."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{name}.{part_name}": part.detach().float().cpu().clone()  # without stage A they are one
+        f"{name}.{part_name}": part.detach().clone()  # without stage A they are one
         for name, embedding in embeddings.items()
         for part_name, part in _parts(embedding).items()
     }
-    save_file(tensors, folder / EMBEDDINGS_NAME, metadata={"format": "pt"})
+    write_tensors(folder / EMBEDDINGS_NAME, tensors, {})
 
 
 def read_embeddings(folder: Path, *names: str) -> list[Conditioning]:
@@ -66,7 +66,8 @@ def read_embeddings(folder: Path, *names: str) -> list[Conditioning]:
         raise FileNotFoundError(
             f"{folder} has no {EMBEDDINGS_NAME}: give a folder that `sdlearn train imagic` made"
         )
-    tensors = load_file(folder / EMBEDDINGS_NAME)
+    with broken_named(folder / EMBEDDINGS_NAME):
+        tensors = load_file(folder / EMBEDDINGS_NAME)
     for name in names:
         if f"{name}.{LEARNT[0]}" not in tensors:
             raise ValueError(f"{folder / EMBEDDINGS_NAME} holds no {name}: train it again")

@@ -14,7 +14,7 @@ from peft import LoraConfig
 from sdlearn.data.cache import CaptionCache
 from sdlearn.models import save_text_encoder
 from sdlearn.models.conditioning import Conditioning
-from sdlearn.models.earlier import remove_earlier
+from sdlearn.models.earlier import in_its_place
 from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
 from sdlearn.models.lora_files import write_lora
 from sdlearn.models.records import write_record
@@ -84,17 +84,22 @@ class TrainedParts:
     def save(self, folder: Path, record: Mapping[str, Any], *, whole_model: bool = False) -> Path:
         """Write what was trained, and a record of it: LoRA files, or `unet/` and so on.
 
-        It takes the place of what an earlier run saved there; see `remove_earlier`.
+        With `whole_model` the other parts as well, so that the folder opens like any model. It
+        takes the place of what an earlier run saved there; see `in_its_place`.
         """
-        remove_earlier(folder, whole_model=whole_model)
-        if self.lora is not None:
-            write_lora(folder, self.sd, record)
-        for name, model in self.models.items() if self.lora is None else ():
-            if name == "unet":
-                model.save_pretrained(folder / name, safe_serialization=True)
-            else:
-                save_text_encoder(model, folder / name)
-        write_record(folder, record)
+        models = self.models if self.lora is None else {}
+        with in_its_place(folder, whole_model=whole_model) as written:
+            if self.lora is not None:
+                write_lora(written, self.sd, record)
+            if whole_model:
+                self.sd.pipeline(self.sd.noise_scheduler).save_pretrained(written)
+                models = self.sd.text_encoders  # as every program reads them; the rest is there
+            for name, model in models.items():
+                if name == "unet":
+                    model.save_pretrained(written / name, safe_serialization=True)
+                else:
+                    save_text_encoder(model, written / name)
+            write_record(written, record)
         return folder
 
 

@@ -19,7 +19,7 @@ from sdlearn.finetune.config import FitConfig, TextualInversionConfig
 from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.new_rows import NewRows, initial_rows
 from sdlearn.finetune.templates import fill
-from sdlearn.models.earlier import remove_earlier, word_file_name
+from sdlearn.models.earlier import in_its_place, word_file_name
 from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
 from sdlearn.models.sharing import copy_sharing_weights
 
@@ -125,13 +125,14 @@ class TextualInversion:
         without its brackets, as other programs call a word by its file's name, and takes the place
         of what an earlier run saved there.
         """
-        path = Path(path).expanduser()
-        if path.suffix != ".safetensors":
-            remove_earlier(path)
-            path = path / word_file_name(self.config.placeholder_token)
-        facts = record(self, self.fit_config)
-        rows = [new.rows for new in self.new_rows]
-        return write_learned_embeds(path, self.config.placeholder_token, rows, facts)
+        path, token = Path(path).expanduser(), self.config.placeholder_token
+        rows, facts = [new.rows for new in self.new_rows], record(self, self.fit_config)
+        if path.suffix == ".safetensors":
+            return write_learned_embeds(path, token, rows, facts)
+        name = word_file_name(token)
+        with in_its_place(path) as written:
+            write_learned_embeds(written / name, token, rows, facts)
+        return path / name
 
     def _captions(self, picture: Picture) -> list[str]:
         """Every template's sentence for a picture, with the placeholder in each."""

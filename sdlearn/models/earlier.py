@@ -1,4 +1,4 @@
-"""What an earlier run saved in a folder, taken away before something else is saved there.
+"""Saving in the place of what an earlier run saved in the same folder.
 
 Otherwise a LoRA, a U-Net or a text encoder of before would be drawn with as if it were new. Files
 that saving did not write stay: pictures, checkpoints, logs, and whatever else a person keeps there.
@@ -8,7 +8,11 @@ Imports nothing heavy: the command line asks `refuse_model` before a model is lo
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +24,58 @@ MODEL_INDEX = "model_index.json"  # what makes a folder a whole model
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 PART_FILES = ("config.json", "diffusion_pytorch_model*.safetensors*", "model*.safetensors*")
 LORA_NAME, EMBEDDINGS_NAME = "pytorch_lora_weights.safetensors", "embeddings.safetensors"
+UNFINISHED = ".unfinished"  # in the folder itself, as moving must not cross disks
 INNER_LORA = "lora"  # where Imagic's LoRA lies in its folder
 
 
-def remove_earlier(folder: Path, *, whole_model: bool = False) -> None:
-    """Take away what an earlier save left in a folder, which may be missing; other files stay.
+@contextmanager
+def in_its_place(folder: Path, *, whole_model: bool = False) -> Iterator[Path]:
+    """Give an empty folder of the same name to save to, which then takes the place of `folder`.
 
-    `whole_model` says that a whole model takes its place. Else raises ValueError where the folder
-    holds one, as `refuse_model`.
+    Until all is written, and if it cannot be, what an earlier run saved stays as it was. Then each
+    file is moved to its place, the record last, and what the earlier run left besides is taken
+    away; other files stay. `whole_model` says that a whole model is saved. Else raises ValueError
+    where the folder holds one, as `refuse_model`.
     """
     if not whole_model:
         refuse_model(folder)
+    folder = folder.resolve()
+    was_there = folder.exists()
+    unfinished = folder / UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed while it saved
+    written = unfinished / folder.name
+    written.mkdir(parents=True)
+    try:
+        yield written
+        earlier = earlier_files(folder)
+        new = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
+        for path in sorted(new, key=lambda path: path.name == RECORD_NAME):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(written / path, folder / path)
+        _remove([path for path in earlier if path.relative_to(folder) not in new], folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not was_there and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def earlier_files(folder: Path) -> list[Path]:
+    """The files in a folder that an earlier save wrote, its record first."""
     try:
         record = read_record(folder)
     except ValueError:
         record = {}
+    found = []
     if "method" in record:
-        for part in PARTS:
-            _remove(folder / part, PART_FILES)
-        for name in (LORA_NAME, f"{folder.resolve().name}.safetensors"):
-            if _header(folder / name):
-                (folder / name).unlink()
-        if record["method"] == "imagic":
-            (folder / EMBEDDINGS_NAME).unlink(missing_ok=True)
-            remove_earlier(folder / INNER_LORA)
-            _remove(folder / INNER_LORA, ())
-        (folder / RECORD_NAME).unlink()
-    for path in folder.glob("*.safetensors"):
-        if path.name == _word_file_of(_header(path)):
-            path.unlink()
+        found = [folder / RECORD_NAME]
+        found += [p for part in PARTS for name in PART_FILES for p in (folder / part).glob(name)]
+        loras = [folder / LORA_NAME, folder / f"{folder.name}.safetensors"]
+        found += [path for path in loras if _header(path)]
+    if record.get("method") == "imagic":
+        found += [path for path in [folder / EMBEDDINGS_NAME] if path.is_file()]
+        found += earlier_files(folder / INNER_LORA)
+    words = folder.glob("*.safetensors")
+    return found + [path for path in words if path.name == _word_file_of(_header(path))]
 
 
 def refuse_model(folder: Path) -> None:
@@ -80,9 +107,10 @@ def _header(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _remove(folder: Path, patterns: tuple[str, ...]) -> None:
-    """Remove files of these names, and the folder if nothing is left in it."""
-    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+def _remove(files: Sequence[Path], folder: Path) -> None:
+    """Remove files, and those folders within `folder` in which nothing is left then."""
+    for path in files:
         path.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    for parent in {path.parent for path in files} - {folder}:
+        if not any(parent.iterdir()):
+            parent.rmdir()

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from sdlearn.models.prompts import check_new_token
+from sdlearn.models.tensor_files import opened, write_tensors
 
 if TYPE_CHECKING:
     from sdlearn.models.stable_diffusion import StableDiffusion
@@ -69,7 +68,7 @@ def read_learned_embeds(path: Path) -> tuple[str, list[torch.Tensor]]:
             f"{path} is no .safetensors file, and other formats run code when they are opened: "
             "convert it to safetensors"
         )
-    with safe_open(path, framework="pt") as file:
+    with opened(path) as file:
         keys = list(file.keys())
         if set(keys) == set(SDXL_KEYS):
             keys = list(SDXL_KEYS)
@@ -93,13 +92,9 @@ def write_learned_embeds(
 
     `rows` (n, D) of each text encoder are written as float32.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     keys = SDXL_KEYS if len(rows) > 1 else (token,)
-    tensors = {
-        key: own.detach().float().cpu().contiguous() for key, own in zip(keys, rows, strict=True)
-    }
-    metadata = {"format": "pt", "sdlearn": json.dumps(record, ensure_ascii=False)}
-    save_file(tensors, path, metadata=metadata)
+    facts = {"sdlearn": json.dumps(record, ensure_ascii=False)}
+    write_tensors(path, dict(zip(keys, rows, strict=True)), facts)
     return path
 
 

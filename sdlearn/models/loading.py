@@ -30,6 +30,7 @@ from sdlearn.models.registry import SOURCES, ModelSource, shipped_folder
 from sdlearn.models.single_file import open_single_file
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
+from sdlearn.models.tensor_files import broken_named
 from sdlearn.models.text_encoder import load_text_encoder
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -97,10 +98,10 @@ def _open_folder(folder: Path) -> StableDiffusion:
     kind = _check_folder(folder)
     models = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
     bar = tqdm(models.items(), f"Opening {folder.name}", leave=False, delay=2, unit="part")
-    with without_loading_bar():
-        parts: dict[str, Any] = {
-            name: model.from_pretrained(folder / name, **SAFE) for name, model in bar
-        }
+    parts: dict[str, Any] = {}
+    for name, model in bar:
+        with without_loading_bar(), broken_named(folder / name):
+            parts[name] = model.from_pretrained(folder / name, **SAFE)
     parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     parts["noise_scheduler"] = _load_scheduler(folder)
     if kind == "StableDiffusionXLPipeline":

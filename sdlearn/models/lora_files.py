@@ -10,7 +10,6 @@ Both hold the same weights, and either is enough to draw with.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, LORA_WEIGHT_NAME_SAFE
 from peft.utils.other import get_pattern_key
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from sdlearn.models.lora import TRAINED, Lora, LowRank, layers_of, parts_of, read_adapter
 from sdlearn.models.lora_names import file_path, known_names, kohya_name
+from sdlearn.models.tensor_files import opened, write_tensors
 
 if TYPE_CHECKING:
     from sdlearn.models.stable_diffusion import StableDiffusion
@@ -51,14 +49,13 @@ def write_lora(folder: Path, sd: StableDiffusion, record: Mapping[str, Any]) -> 
     """
     if folder.suffix == ".safetensors":
         raise ValueError(f"{folder} names one file, and a LoRA is saved as two: name a folder")
-    folder.mkdir(parents=True, exist_ok=True)
     lora = read_adapter(sd)
-    facts = {"format": "pt", "sdlearn": json.dumps(record, ensure_ascii=False)}
+    facts = {"sdlearn": json.dumps(record, ensure_ascii=False)}
     configs = json.dumps(_peft_configs(sd, lora), indent=2, sort_keys=True)
     metadata = facts | {LORA_ADAPTER_METADATA_KEY: configs}
-    _save(diffusers_tensors(lora), folder / DIFFUSERS_NAME, metadata)
+    write_tensors(folder / DIFFUSERS_NAME, diffusers_tensors(lora), metadata)
     tensors = kohya_tensors(lora, len(parts_of(sd)))
-    _save(tensors, folder / f"{folder.resolve().name}.safetensors", facts)
+    write_tensors(folder / f"{folder.resolve().name}.safetensors", tensors, facts)
 
 
 def diffusers_tensors(lora: Lora) -> dict[str, torch.Tensor]:
@@ -87,7 +84,7 @@ def kohya_tensors(lora: Lora, parts: int) -> dict[str, torch.Tensor]:
 
 def is_lora(path: Path) -> bool:
     """Whether a safetensors file holds a LoRA, judged by its keys."""
-    with safe_open(path, framework="pt") as file:
+    with opened(path) as file:
         return any("lora" in key for key in file.keys())  # noqa: SIM118
 
 
@@ -97,7 +94,7 @@ def read_lora(path: Path, sd: StableDiffusion) -> Lora:
     Raises ValueError for keys that are none of a plain LoRA's, and layers that are not the model's
     or of another size.
     """
-    with safe_open(path, framework="pt") as file:
+    with opened(path) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         configs = json.loads((file.metadata() or {}).get(LORA_ADAPTER_METADATA_KEY) or "{}")
     if any(configs.get(f"{part}.use_rslora") for part in parts_of(sd)):
@@ -172,11 +169,3 @@ def _check_size(path: Path, layer: str, update: LowRank, base: Any) -> None:
             f"{path} updates {layer} by {tuple(update.up.shape)} @ {tuple(update.down.shape)}, and "
             f"its weight here is {tuple(base.weight.shape)}: load the model it was made for"
         )
-
-
-def _save(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a file under a temporary name, and move it into place."""
-    plain = {key: value.float().cpu().contiguous() for key, value in tensors.items()}
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    save_file(plain, unfinished, metadata=metadata)
-    os.replace(unfinished, path)

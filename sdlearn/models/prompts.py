@@ -1,7 +1,13 @@
 """Prompts that hold a learned token of several vectors."""
 
 import re
+import sys
+import warnings
+from collections.abc import Sequence
 from typing import Any
+
+WARNED: set[str] = set()  # prompts that were longer than a text encoder reads
+MOST_WARNED = 3
 
 
 def expand_prompt(prompt: str, tokenizer: Any) -> str:
@@ -18,6 +24,30 @@ def expand_prompt(prompt: str, tokenizer: Any) -> str:
         written_once = re.escape(token) + rf"(?!_\d|\s+{re.escape(token)}_1)"
         prompt = re.sub(written_once, " ".join(rows).replace("\\", r"\\"), prompt)
     return prompt
+
+
+def warn_of_cut(prompts: Sequence[str], tokenizer: Any, length: int) -> None:
+    """Warn of the words of prompts that are beyond `length` tokens, which no model reads.
+
+    Of the first three such prompts, as a training run may have thousands.
+    """
+    for prompt in prompts:
+        text = expand_prompt(prompt, tokenizer)
+        read = tokenizer(text, truncation=True, max_length=length).input_ids
+        if len(read) < length or len(WARNED) == MOST_WARNED or prompt in WARNED:
+            continue
+        every = tokenizer(
+            text, truncation=True, max_length=sys.maxsize, return_offsets_mapping=True
+        ).offset_mapping
+        if len(every) > length:
+            WARNED.add(prompt)
+            rest = text[every[length - 1][0] :].strip()
+            last = "; others are cut without a word" if len(WARNED) == MOST_WARNED else ""
+            warnings.warn(
+                f'"{rest}" is not read: a prompt has {length} tokens at most and this one has '
+                f"{len(every)}{last}",
+                stacklevel=3,
+            )
 
 
 def check_new_token(token: str, tokenizer: Any) -> None:

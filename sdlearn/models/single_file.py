@@ -17,7 +17,6 @@ import diffusers
 import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -26,6 +25,7 @@ from sdlearn.models.clip_tokenizer import clip_tokenizer
 from sdlearn.models.original_keys import CLIP, UNET, XL_OPEN_CLIP, Place, as_in_file, places
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
+from sdlearn.models.tensor_files import opened
 
 WORDS = "text_model.embeddings.token_embedding.weight"
 KINDS = {f"{XL_OPEN_CLIP}token_embedding.weight": "sdxl", f"{CLIP}{WORDS}": "sd15"}
@@ -41,7 +41,7 @@ def open_single_file(path: Path) -> StableDiffusion:
 
     Raises ValueError for another kind of file, and for one that lacks weights or has other shapes.
     """
-    with safe_open(path, framework="pt") as file:
+    with opened(path) as file:
         keys = set(file.keys())
         is_xl = _kind(keys, path) == "sdxl"
         header = json.loads((file.metadata() or {}).get(HEADER, "{}"))

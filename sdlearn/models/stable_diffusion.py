@@ -12,7 +12,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.dtypes import take_any_dtype
-from sdlearn.models.prompts import expand_prompt
+from sdlearn.models.prompts import expand_prompt, warn_of_cut
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
@@ -171,7 +171,11 @@ class StableDiffusion:
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], length: int) -> torch.Tensor:
-    """Turn prompts into ids (B, length), int64, padded or cut off; learned tokens written out."""
+    """Turn prompts into ids (B, length), int64, padded or cut off; learned tokens written out.
+
+    Warns of what is cut off.
+    """
+    warn_of_cut(prompts, tokenizer, length)
     return tokenizer(
         [expand_prompt(prompt, tokenizer) for prompt in prompts],
         padding="max_length",

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sdlearn.models.quiet import without_loading_bar
+from sdlearn.models.tensor_files import broken_named
 
 WRAPPER = "text_model."
 
@@ -22,7 +23,7 @@ def load_text_encoder(folder: Path, model_class: Any, eos_token_id: int) -> Any:
     """
     config = CLIPTextConfig.from_pretrained(folder)
     config.eos_token_id = eos_token_id
-    with without_loading_bar():
+    with without_loading_bar(), broken_named(folder):
         return model_class.from_pretrained(folder, config=config, use_safetensors=True)
 
 

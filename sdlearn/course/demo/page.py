@@ -14,7 +14,7 @@ from sdlearn.course.demo.folder import FOLDERS, SHEET, TABLE
 from sdlearn.course.demo.judging import COLUMNS, cells
 from sdlearn.course.demo.sheet import title_of
 from sdlearn.course.demo.wording import short_label
-from sdlearn.data.png import replaced_when_complete
+from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.course.demo.config import DemoConfig

@@ -24,9 +24,9 @@ from sdlearn.course.demo.page import PAGE, write_page
 from sdlearn.course.demo.progress import DRAWING_STEP, Progress
 from sdlearn.course.demo.sheet import draw_sheet, save_sheet
 from sdlearn.data.folder import Picture
-from sdlearn.data.png import replaced_when_complete
 from sdlearn.evaluate.situations import Situation, class_prompt, prompt, situations
 from sdlearn.models import load
+from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.course.demo.config import DemoConfig

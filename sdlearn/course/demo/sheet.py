@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from sdlearn.course.demo.judging import cells
 from sdlearn.course.demo.layout import Box, Layout, lay_out
 from sdlearn.course.demo.wording import short_label
-from sdlearn.data.png import replaced_when_complete
+from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.course.demo.config import DemoConfig
