@@ -26,7 +26,7 @@ from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
 from sdlearn.commands.grade import Grade
 from sdlearn.commands.info import Info
-from sdlearn.commands.plan import Plan
+from sdlearn.commands.plan import Plan, spelt_out
 from sdlearn.commands.pretrain import Pretrain
 from sdlearn.commands.train import Train
 
@@ -119,7 +119,7 @@ def _parse(words: list[str]) -> Any:
         with redirect_stderr(said):
             return tyro.cli(
                 Command,
-                args=words,
+                args=spelt_out(words),
                 prog="sdlearn",
                 description=DESCRIPTION,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),

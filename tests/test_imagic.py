@@ -45,6 +45,15 @@ def trained(sd, pictures, config=ONE, **settings):
     return imagic, losses
 
 
+def test_a_warm_up_longer_than_a_stage_is_refused_before_the_first_step(tiny, pictures):
+    """It was refused when stage A had trained, and named an option that Imagic has not."""
+    config = FitConfig(lr_scheduler="constant_with_warmup", lr_warmup_steps=2)
+    words = "lr_warmup_steps is 2, and the unet stage ends after 2: .* more unet_steps"
+    with pytest.raises(ValueError, match=words):
+        Imagic(tiny, **FAST).fit(pictures[:1], config)
+    run(Imagic(tiny, **(FAST | {"unet_steps": 0})).fit(pictures[:1], config))
+
+
 def test_each_stage_trains_its_part_and_the_given_model_keeps_every_bit(model, pictures):
     before = [copy.deepcopy(part.state_dict()) for part in model.models]
     imagic, losses = trained(model, pictures)

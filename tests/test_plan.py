@@ -12,6 +12,7 @@ from plan_shapes import TINY
 from tqdm import tqdm
 
 from sdlearn import cli
+from sdlearn.commands.plan import LEFT_OPEN, spelt_out
 from sdlearn.finetune import FitConfig
 from sdlearn.finetune.accelerating import make_accelerator
 from sdlearn.finetune.optimizer import check_optimizer
@@ -223,9 +224,20 @@ def test_a_refusal_names_options_as_a_plan_takes_them(method):
         for words, other_method, other in smaller(method, asked, TINY, gpu_of(8))
         if other_method == method and words.startswith("--")
     }
-    assert "--use-ema False" in advice
+    assert "--no-use-ema" in advice
     for words, other in advice.items():
-        assert tyro.cli(PlanConfig, args=words.split(), default=asked) == other
+        typed = spelt_out(["plan", *words.split()])[1:]
+        assert tyro.cli(PlanConfig, args=typed, default=asked) == other
+
+
+@pytest.mark.parametrize("name", LEFT_OPEN)
+def test_a_plan_takes_the_flags_of_train_and_values_as_well(name):
+    """`--no-use-ema`, as `sdlearn train` has it, was refused."""
+    for words in ([f"--{name}"], [f"--{name}", "--pictures", "3"], [f"--{name}", "True"]):
+        assert spelt_out(["plan", "full", *words])[2:4] == [f"--{name}", "True"]
+    assert spelt_out(["plan", "full", f"--no-{name}"])[2:] == [f"--{name}", "False"]
+    assert spelt_out(["plan", "full", f"--{name}", "None"])[2:] == [f"--{name}", "None"]
+    assert spelt_out(["train", "full", f"--no-{name}"]) == ["train", "full", f"--no-{name}"]
 
 
 def test_a_bar_counts_what_is_tried(monkeypatch, capsys, without_table):

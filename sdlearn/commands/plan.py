@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 import tyro
 
 from sdlearn.plan.config import MethodName, PlanConfig
+
+VALUES = ("None", "True", "False")
+LEFT_OPEN = [own.name.replace("_", "-") for own in fields(PlanConfig) if own.type == "bool | None"]
+
+
+def spelt_out(words: Sequence[str]) -> list[str]:
+    """The words of a command, with `sdlearn train`'s flags as a plan has them: with a value.
+
+    `--use-ema` becomes `--use-ema True` and `--no-use-ema` `--use-ema False`, as a plan leaves open
+    what is not said.
+    """
+    if not words or words[0] != "plan":
+        return list(words)
+    spelt: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name = word.removeprefix("--").removeprefix("no-")
+        if not word.startswith("--") or name not in LEFT_OPEN or following in VALUES:
+            spelt.append(word)
+        else:
+            spelt += [f"--{name}", str(not word.startswith("--no-"))]
+    return spelt
 
 
 @dataclass(frozen=True, kw_only=True)

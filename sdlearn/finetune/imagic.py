@@ -96,8 +96,8 @@ class Imagic:
         Settings are those of `sdlearn.finetune.fit`, with a picture a step unless given; each stage
         keeps its checkpoints and log in a folder of its own in `output_dir`. Starts anew when
         called again. Raises ValueError for more or less than one picture, a size that does not fit
-        the model, more sampler steps than there can be, and steps or a learning rate in `config`,
-        as each stage has its own.
+        the model, more sampler steps than there can be, a warm-up that a stage never leaves, and
+        steps or a learning rate in `config`, as each stage has its own.
         """
         config = config or ONE_AT_A_TIME
         for name in ("max_train_steps", "learning_rate"):
@@ -106,6 +106,12 @@ class Imagic:
                 raise ValueError(
                     f"{name} is {getattr(config, name)}, and Imagic has two stages: set "
                     f"embedding_{own} and unet_{own} instead"
+                )
+        for stage, steps in self.steps.items():
+            if 0 < steps <= config.lr_warmup_steps and config.lr_scheduler != "cosine":
+                raise ValueError(
+                    f"lr_warmup_steps is {config.lr_warmup_steps}, and the {stage} stage ends "
+                    f"after {steps}: give fewer lr_warmup_steps, or more {stage}_steps"
                 )
         check_previews(self.base, config)
         check_steps(self.config.num_inference_steps, self.base.noise_scheduler)

@@ -117,7 +117,7 @@ def smaller(
     if config.train_text_encoder:
         yield "no --train-text-encoder", method, replace(config, train_text_encoder=False)
     if base_fit(method, config, machine).use_ema:
-        yield "--use-ema False", method, replace(config, use_ema=False)
+        yield "--no-use-ema", method, replace(config, use_ema=False)
     if method == "dreambooth" and config.with_prior_preservation:
         other = replace(config, with_prior_preservation=False)
         yield "--no-with-prior-preservation", method, other

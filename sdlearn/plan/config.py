@@ -30,13 +30,13 @@ class PlanConfig:
     train_batch_size: int | None = None  # pictures an optimizer step; None: the method's default
     max_train_steps: int | None = None  # optimizer steps; None: the method's default
     mixed_precision: Precision | None = None  # bf16 needs an Ampere GPU or newer; fp16 any GPU
-    gradient_checkpointing: bool | None = None  # compute activations twice, not keep them
-    use_8bit_adam: bool | None = None  # moments in 8 bits, by bitsandbytes; GPUs only
-    use_ema: bool | None = None  # average the weights over the steps
+    gradient_checkpointing: bool | None = None  # or --no-...: compute activations twice
+    use_8bit_adam: bool | None = None  # or --no-...: moments in 8 bits; GPUs only
+    use_ema: bool | None = None  # or --no-use-ema: average the weights over the steps
     train_text_encoder: bool = False  # dreambooth, lora and full: it trains too
     with_prior_preservation: bool = True  # dreambooth: class pictures beside the subject's
     lora_rank: int | None = None  # dreambooth and imagic through LoRA; of lora 16 unless given
-    cache_latents: bool | None = None  # full: all in memory; off: made anew at each step
+    cache_latents: bool | None = None  # full: all in memory; --no-...: made anew each step
     num_vectors: int = 1  # textual-inversion: rows of the new word
     output: Path = Path("outputs")  # where it will be written; its disk must have room
 
