@@ -1,12 +1,17 @@
 """A folder too large for memory: read picture by picture, the same as all at once."""
 
+import gc
 import json
+import weakref
+from functools import partial
 
 import pytest
 from PIL import Image
+from runs import same, weights
 
 from sdlearn.data import Picture, read_pictures, write_pictures
 from sdlearn.data.encoded import EncodedPicture, LazyFolder, upright_size
+from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit, run
 
 
 @pytest.fixture
@@ -89,3 +94,57 @@ def test_two_files_share_a_checksum_only_if_they_are_the_same(folder):
     opened = LazyFolder(folder)
     checksums = [opened.encoded(i).checksum() for i in (0, 1, 0)]
     assert checksums[0] == checksums[2] != checksums[1]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        partial(LoRA, rank=2),
+        partial(DreamBooth, class_prompt="{text}"),
+        partial(TextualInversion, templates=("a picture of {} in {text}",)),
+    ],
+)
+def test_methods_learn_the_same_from_a_folder_read_one_by_one(method, folder, tiny, tmp_path):
+    """And hold none of its pictures, which of a phone take 36 MB each once decoded."""
+    others = Watched(folder)
+    found = {}
+    for name, pictures in {"listed": read_pictures(folder), "lazily": Watched(folder)}.items():
+        own = method(tiny)
+        if isinstance(own, DreamBooth):
+            own.own_class_pictures = others if name == "lazily" else read_pictures(folder)
+        config = FitConfig(max_train_steps=2, train_batch_size=2, output_dir=tmp_path / name)
+        losses = run(fit(own, pictures, config, validation_pictures=pictures))
+        found[name] = losses, weights(own)
+    assert found["listed"][0] == found["lazily"][0]
+    assert same(found["listed"][1], found["lazily"][1])
+    gc.collect()
+    assert pictures.read
+    assert not [reference for reference in pictures.read + others.read if reference() is not None]
+
+
+class Watched(LazyFolder):
+    """Remembers, weakly, what was read of it."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.read = []
+
+    def encoded(self, index):
+        picture = super().encoded(index)
+        self.read.append(weakref.ref(picture))
+        return picture
+
+
+def test_all_pictures_of_a_folder_can_be_checked_at_once(folder):
+    opened = LazyFolder(folder)
+    assert opened.check() is opened
+    (folder / "0002.png").write_bytes((folder / "0002.png").read_bytes()[:-500])
+    with pytest.raises(ValueError, match=r"0002\.png cannot be read as a picture"):
+        opened.check()
+
+
+def test_a_caption_of_the_same_length_changes_the_fingerprint(folder):
+    before = LazyFolder(folder).fingerprint
+    path = folder / "metadata.jsonl"
+    path.write_text(path.read_text().replace("blue", "pink"))
+    assert LazyFolder(folder).fingerprint != before

@@ -12,7 +12,6 @@ import tyro
 from sdlearn.commands.imagic import TrainImagic
 from sdlearn.commands.output import prepare_output
 from sdlearn.data.encoded import LazyFolder
-from sdlearn.data.folder import read_pictures
 from sdlearn.data.streams import stream_archives
 from sdlearn.finetune.config import (
     DreamBoothConfig,
@@ -42,7 +41,7 @@ class _Run(ABC):
     def run(self) -> None:
         """Check pictures and output, then load the model, train and save."""
         pictures = self.read()
-        others = () if self.validation is None else read_pictures(self.validation)
+        others = () if self.validation is None else LazyFolder(self.validation).check()
         prepare_output(
             self.output, may_be_file=self.saves_file, whole_model=self.saves_whole_model()
         )
@@ -59,8 +58,8 @@ class _Run(ABC):
             print(method.save(self.output))
 
     def read(self) -> Any:
-        """The pictures to learn from."""
-        return read_pictures(self.pictures)
+        """The pictures to learn from: all looked at, and read again one by one to be encoded."""
+        return LazyFolder(self.pictures).check()
 
     def saves_whole_model(self) -> bool:
         """Whether the output will open like any model."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
+from tqdm.auto import tqdm
 
 from sdlearn.data.folder import READ_ERRORS, Picture, picture_paths, read_image, unreadable
 from sdlearn.data.metadata import METADATA_NAME, index_metadata, read_line
@@ -59,7 +60,8 @@ class EncodedPicture:
 class LazyFolder(Sequence[Picture]):
     """The pictures of a folder, each read when it is asked for: memory holds their names alone.
 
-    The captions are checked at once, as in `read_pictures`, and the pictures when they are read.
+    The captions are checked at once, as in `read_pictures`, and the pictures when they are read, or
+    all of them by `check`.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -84,6 +86,12 @@ class LazyFolder(Sequence[Picture]):
         path = self.folder / self.names[index]
         return EncodedPicture(data=b"", path=path, **self._fields(index))
 
+    def check(self) -> LazyFolder:
+        """Look at every picture once; return self. Raises ValueError, as `read_pictures`."""
+        for index in tqdm(range(len(self)), desc="check pictures", leave=False, delay=2):
+            self.encoded(index).decode()
+        return self
+
     def name(self, index: int) -> str:
         """Return the path of one picture."""
         return str(self.folder / self.names[index])
@@ -96,10 +104,12 @@ class LazyFolder(Sequence[Picture]):
     def fingerprint(self) -> str:
         """What a folder with other pictures or captions does not share."""
         digest = hashlib.blake2b(digest_size=8)
-        for name in (METADATA_NAME, *self.names):
-            path = self.folder / name
-            size = path.stat().st_size if path.exists() else 0
-            digest.update(f"{name} {size}\n".encode())
+        for name in self.names:
+            digest.update(f"{name} {(self.folder / name).stat().st_size}\n".encode())
+        if self._lines is not None:
+            with (self.folder / METADATA_NAME).open("rb") as file:
+                for line in file:
+                    digest.update(line)
         return digest.hexdigest()
 
     def _fields(self, index: int) -> dict[str, Any]:
@@ -108,6 +118,38 @@ class LazyFolder(Sequence[Picture]):
         path = self.folder / METADATA_NAME
         with path.open("rb") as file:
             return read_line(file, self._lines[index], path, [self.names[index]])
+
+
+class Joined(Sequence[Picture]):
+    """Pictures of several lists or folders, one list after the other."""
+
+    def __init__(self, *parts: Sequence[Picture]) -> None:
+        self.places = [(part, index) for part in parts for index in range(len(part))]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]
+        part, place = self.places[index]
+        return part[place]
+
+    def encoded(self, index: int) -> Picture | EncodedPicture:
+        """Return one picture, not decoded if it lies in a folder."""
+        part, place = self.places[index]
+        return part.encoded(place) if isinstance(part, LazyFolder) else part[place]
+
+
+def descriptions(pictures: Sequence[Picture]) -> Iterator[Any]:
+    """Go through pictures for what is known of them: those of a `LazyFolder` are not read."""
+    describe = pictures.described if isinstance(pictures, LazyFolder) else pictures.__getitem__
+    return map(describe, range(len(pictures)))
+
+
+def name_of(pictures: Sequence[Picture], index: int) -> str:
+    """Return what to call a picture in a message: its file, or its place in the list."""
+    if isinstance(pictures, LazyFolder):
+        return pictures.name(index)
+    return str(pictures[index].path or f"picture {index}")
 
 
 def upright_size(path: Path, data: bytes | None = None) -> Size:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from sdlearn.data.encoded import name_of
+
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.finetune.config import FitConfig
@@ -81,7 +83,7 @@ class ListBatches:
 
     def name(self, index: int) -> str:
         """Return a picture's file, or its place in the list."""
-        return str(self.pictures[index].path or f"picture {index}")
+        return name_of(self.pictures, index)
 
 
 def make_batches(method: Method, pictures: Any, config: FitConfig, place: Place) -> Batches:

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from sdlearn.data.folder import READ_SUFFIXES, Picture, read_pictures
+from sdlearn.data.encoded import LazyFolder
+from sdlearn.data.folder import READ_SUFFIXES, Picture
 from sdlearn.data.png import save_generated
 from sdlearn.data.record import keep_record
 from sdlearn.models.writing import prepare_folder
@@ -67,16 +68,17 @@ def class_pictures(
     return [Picture(image=images[n], text=config.class_prompt) for n in sorted(images)]
 
 
-def own_pictures(folder: Path | None) -> list[Picture]:
-    """Read a folder of somebody's own class pictures; none where it is empty, or drawn by a run.
+def own_pictures(folder: Path | None) -> Sequence[Picture]:
+    """Check a folder of somebody's own class pictures; none where it is empty, or drawn by a run.
 
+    They are read again when they are needed, as a class may have thousands.
     Raises ValueError, naming the file, as `read_pictures`.
     """
     folder = None if folder is None else folder.expanduser()
     if folder is None or not folder.is_dir() or (folder / RECORD_NAME).exists():
         return []
     held = any(path.suffix.lower() in READ_SUFFIXES for path in folder.iterdir())
-    return read_pictures(folder) if held else []
+    return LazyFolder(folder).check() if held else []
 
 
 def _draw(

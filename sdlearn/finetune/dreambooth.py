@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdlearn.data.cache import MomentCache
+from sdlearn.data.encoded import Joined, descriptions
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.batches import Batch
 from sdlearn.finetune.class_pictures import class_pictures, own_pictures
@@ -85,9 +86,9 @@ class DreamBooth:
             self.own_class_pictures = own_pictures(self._class_folder(config))
         if self.has_prior and not self.own_class_pictures:
             check_steps(self.config.class_inference_steps, self.sd.noise_scheduler)
-        for picture in pictures:
+        for picture in descriptions(pictures):
             self.caption(picture)
-        for picture in self.own_class_pictures:
+        for picture in descriptions(self.own_class_pictures):
             fill(self.config.class_prompt, picture)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
@@ -95,10 +96,12 @@ class DreamBooth:
         self.fit_config = config
         size = training_size(self.sd, config)
         others = self._class_pictures(config, size) if self.has_prior else []
-        self.moments = MomentCache(self.sd, [*pictures, *others], size, config.random_flip)
-        self.prompts = [self.caption(picture) for picture in pictures]
+        self.moments = MomentCache(self.sd, Joined(pictures, others), size, config.random_flip)
+        self.prompts = [self.caption(picture) for picture in descriptions(pictures)]
         self.first_class = len(self.prompts)
-        self.prompts += [fill(self.config.class_prompt, picture) for picture in others]
+        self.prompts += [
+            fill(self.config.class_prompt, picture) for picture in descriptions(others)
+        ]
         self.parts.prepare_prompts(self.prompts)
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 

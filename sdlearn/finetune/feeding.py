@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from accelerate import PartialState
 
 from sdlearn.data.buckets import Size, assign_buckets, bucket_sizes
 from sdlearn.data.cache import MomentCache, picture_size
-from sdlearn.data.encoded import LazyFolder
+from sdlearn.data.encoded import LazyFolder, descriptions
 from sdlearn.data.loading import PictureLoader
 from sdlearn.data.streams import PictureStream
 from sdlearn.finetune.blocks import BlockRow
@@ -67,8 +68,8 @@ class Feed:
         if self.cache_latents:
             _check_memory(sd, len(pictures) * (1 + config.random_flip), side)
         read_later = isinstance(pictures, LazyFolder) and not self.cache_latents
-        for index in range(1 if read_later else len(pictures)):
-            self.captions(_described(pictures, index))
+        for picture in islice(descriptions(pictures), 1 if read_later else None):
+            self.captions(picture)
 
     def prepare(self, sd: StableDiffusion, pictures: Any, config: FitConfig) -> list[str]:
         """Encode what is kept in memory; return the captions that are known by now."""
@@ -81,7 +82,7 @@ class Feed:
         self.loader = None
         flip, cache_dir = config.random_flip, self.cache_dir
         self.moments = MomentCache(sd, pictures, self.sizes, flip, cache_dir=cache_dir)
-        self.texts = [self.captions(_described(pictures, i)) for i in range(len(pictures))]
+        self.texts = [self.captions(picture) for picture in descriptions(pictures)]
         return list({text: 0 for texts in self.texts for text in texts})
 
     def make_batches(self, pictures: Any, config: FitConfig, place: Place) -> RowBatches:
@@ -125,11 +126,6 @@ class Feed:
         sizes = pictures.sizes() if lazily else [picture_size(picture) for picture in pictures]
         step = config.train_batch_size * config.gradient_accumulation_steps
         return assign_buckets(sizes, side, sd.size_step, step * PartialState().num_processes)
-
-
-def _described(pictures: Any, index: int) -> Any:
-    """A picture with its captions at least."""
-    return pictures.described(index) if isinstance(pictures, LazyFolder) else pictures[index]
 
 
 def _check_memory(sd: StableDiffusion, count: int, side: int) -> None:

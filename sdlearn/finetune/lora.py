@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdlearn.data.cache import MomentCache
+from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.config import FitConfig, LoRAConfig
 from sdlearn.finetune.method import denoising_losses, record, training_size
@@ -64,7 +65,7 @@ class LoRA:
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a picture without a caption, or a size that is wrong."""
         training_size(self.sd, config)
-        for picture in pictures:
+        for picture in descriptions(pictures):
             self.caption(picture)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
@@ -72,7 +73,7 @@ class LoRA:
         self.fit_config = config
         size = training_size(self.sd, config)
         self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
-        self.prompts = [self.caption(picture) for picture in pictures]
+        self.prompts = [self.caption(picture) for picture in descriptions(pictures)]
         self.parts.prepare_prompts([*self.prompts, ""])
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 

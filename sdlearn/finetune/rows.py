@@ -15,7 +15,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sdlearn.data.buckets import BucketRow, Size
-from sdlearn.data.encoded import LazyFolder
+from sdlearn.data.encoded import name_of
 from sdlearn.data.streams import Skipped
 from sdlearn.finetune.batches import Batch, Place, sample_generator
 
@@ -105,9 +105,7 @@ class ListRow:
 
     def name(self, index: int) -> str:
         """Return a picture's file, or its place in the list."""
-        if isinstance(self.pictures, LazyFolder):
-            return self.pictures.name(index)
-        return str(self.pictures[index].path or f"picture {index}")
+        return name_of(self.pictures, index)
 
 
 class RowBatches:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdlearn.data.cache import MomentCache
+from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.config import FitConfig, TextualInversionConfig
 from sdlearn.finetune.method import denoising_losses, record, training_size
@@ -76,7 +77,7 @@ class TextualInversion:
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a caption without a place for the word, or a size that is wrong."""
         training_size(self.sd, config)
-        for picture in pictures:
+        for picture in descriptions(pictures):
             self._captions(picture)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
@@ -85,7 +86,7 @@ class TextualInversion:
         device = self.sd.device
         size = training_size(self.sd, config)
         self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
-        captions = [self._captions(picture) for picture in pictures]
+        captions = [self._captions(picture) for picture in descriptions(pictures)]
         self.input_ids = [self.sd.tokenize(c).to(device) for c in captions]  # N x (templates, ...)
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(device)
 

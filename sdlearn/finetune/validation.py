@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sdlearn.data.cache import MomentCache, latents_from_moments
+from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.batches import sample_generator
 from sdlearn.finetune.config import FitConfig
@@ -44,14 +45,14 @@ def validation_captions(method: Method, pictures: Sequence[Picture]) -> list[str
     """
     caption = getattr(method, "caption", None)
     if caption is not None:
-        return [caption(picture) for picture in pictures]
-    for picture in pictures:
+        return [caption(picture) for picture in descriptions(pictures)]
+    for picture in descriptions(pictures):
         if not picture.text:
             raise ValueError(
                 f"{picture.path or 'a picture'} has no caption to measure its loss under: write "
                 "one into metadata.jsonl"
             )
-    return [picture.text for picture in pictures]
+    return [picture.text for picture in descriptions(pictures)]
 
 
 class ValidationGrid:
