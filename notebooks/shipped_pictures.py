@@ -39,6 +39,7 @@ from sdlearn.commands.imagic import judging
 from sdlearn.course.training import TRAINING_NAME, learn, made_from
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import Picture
+from sdlearn.data.licenses import license_of
 from sdlearn.data.png import save_generated
 from sdlearn.data.vocabulary import HAIR_COLORS
 from sdlearn.evaluate.situations import class_prompt, prompt, situations
@@ -53,7 +54,9 @@ from sdlearn.finetune import (
     fit,
     run,
 )
+from sdlearn.finetune.card import UNCHOSEN
 from sdlearn.finetune.class_pictures import class_pictures
+from sdlearn.models.earlier import CARD_NAME
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -105,6 +108,7 @@ def words(sd: StableDiffusion) -> None:
         )
         run(fit(method, draw_character(style, seed), _config(name, 240)))
         method.save(ARTEFACTS / name)
+        choose_license(ARTEFACTS / name / CARD_NAME)
 
 
 def dreambooth(sd: StableDiffusion) -> None:
@@ -250,7 +254,16 @@ def _ship(
             for path in learnt.path.rglob("*.safetensors"):
                 if path.stem == path.parent.name:  # as kohya's is called
                     path.unlink()
+        choose_license(learnt.path / CARD_NAME)
         learnt.path.rename(folder)
+
+
+def choose_license(card: Path) -> None:
+    """Say on a card what `data/licenses.json` says of what ships."""
+    text = card.read_text(encoding="utf-8")
+    chosen = license_of("data/results/artefacts")
+    said = f"{chosen['license']}, by {chosen['author']}."
+    card.write_text(text.replace(UNCHOSEN, said), encoding="utf-8")
 
 
 def _prior(sd: StableDiffusion, subject: Subject) -> list[Picture]:

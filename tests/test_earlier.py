@@ -65,7 +65,11 @@ def test_an_edit_takes_the_place_of_what_was_there(first, tiny, tmp_path):
     methods(tiny)[first].save(tmp_path)
     Imagic(tiny, target_prompt="a toy").save(tmp_path)
     assert load_imagic(tiny, tmp_path).sd is tiny
-    assert {path.name for path in tmp_path.iterdir()} == {"artefact.json", "embeddings.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "README.md",
+        "artefact.json",
+        "embeddings.safetensors",
+    }
 
 
 def test_files_that_saving_did_not_write_are_never_taken_away(tiny, tmp_path):
@@ -152,6 +156,7 @@ def test_what_a_killed_save_left_behind_is_no_hindrance(tiny, tmp_path):
     every["lora"].save(tmp_path / "learnt")
     assert torch.equal(states(with_artefact(tiny, tmp_path / "learnt")), states(every["lora"].sd))
     assert {path.name for path in (tmp_path / "learnt").iterdir()} == {
+        "README.md",
         "artefact.json",
         "learnt.safetensors",
         "pytorch_lora_weights.safetensors",

@@ -73,7 +73,7 @@ def test_a_folder_used_again_holds_nothing_of_the_edit_before(tiny, pictures, tm
         result, loaded = imagic.result, load_imagic(tiny, tmp_path)
         assert loaded.draw([0.3])[0].tobytes() == result.draw([0.3])[0].tobytes()
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"artefact.json", "embeddings.safetensors", "sheet.png"}
+    assert names == {"README.md", "artefact.json", "embeddings.safetensors", "sheet.png"}
 
 
 def test_a_record_that_is_not_whole_is_told_in_a_sentence(tiny, pictures, tmp_path):

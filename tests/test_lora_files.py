@@ -97,7 +97,7 @@ def text_layers(model):
 
 def test_diffusers_file_has_exactly_the_keys_that_every_version_reads(model, sd, tmp_path):
     folder = trained(sd, rank=3, alpha=5.0, train_text_encoder=True).save(tmp_path / "my-lora")
-    assert {p.name for p in folder.iterdir()} == {DIFFUSERS, KOHYA, "artefact.json"}
+    assert {p.name for p in folder.iterdir()} == {DIFFUSERS, KOHYA, "artefact.json", "README.md"}
     expected = {
         *(f"unet.{p}.lora.{s}.weight" for p in unet_layers(model) for s in ("down", "up")),
         *(

@@ -3,6 +3,7 @@
 `test_notebooks.py` runs those chapters with it.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from sdlearn.course.results import shipped_artefact
 from sdlearn.course.training import learn
 from sdlearn.data.characters import draw_character
+from sdlearn.data.licenses import manifest
 from sdlearn.evaluate import Judges, subject_fidelity
 from sdlearn.finetune import DreamBooth, FitConfig, Imagic, LoRA, load_imagic
 from sdlearn.models import load
@@ -123,3 +125,13 @@ def test_through_lora_and_of_another_length_counts_as_the_same(mini, lorelei):
     assert learn(whole, lorelei, name="08-dreambooth", train=False).steps == 150
     short = Imagic(mini, target_prompt=shipped_pictures.TARGET, embedding_steps=2, unet_steps=2)
     assert learn(short, shipped_pictures.edited(), name="09-imagic", train=False).steps == 400
+
+
+@pytest.mark.parametrize("name", [path.name for path in shipped_pictures.ARTEFACTS.iterdir()])
+def test_every_result_has_a_card_with_its_artist_and_its_licence(name):
+    card = (shipped_pictures.ARTEFACTS / name / "README.md").read_text(encoding="utf-8")
+    rights = manifest()["data/results/artefacts"]
+    assert f"{rights['license']}, by {rights['author']}." in card
+    artists = re.findall(r"^\| \d+ \| [\w.-]+ \| (.+?) \|", card, re.M)
+    assert artists
+    assert all(artist in rights["via"] for artist in artists)

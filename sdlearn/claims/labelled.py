@@ -66,6 +66,7 @@ class Labelled:
 
     def __init__(self, sd: StableDiffusion, config: LabelledConfig) -> None:
         self.config = config
+        self.made: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # every one starts from the same weights
             unet = UNet2DModel(

@@ -54,6 +54,7 @@ class TrainImagic:
 
     def _finish(self, imagic: Imagic, picture: Picture) -> None:
         """Save, draw every eta, choose one, and say which and where."""
+        from sdlearn.finetune.card import show_on_card
         from sdlearn.finetune.imagic_result import note_choice
 
         folder = imagic.save(self.output)
@@ -61,6 +62,7 @@ class TrainImagic:
         choice, images = imagic.result.find_eta(picture.image, **measures)
         note_choice(folder, choice)
         self._save_pictures(picture.image, images, choice)
+        show_on_card(folder, [(folder / "sheet.png", self.method.target_prompt)])
         print(f"eta {choice.eta:g}: {choice.reason}")
         print(folder)
 

@@ -36,10 +36,13 @@ class _Run(ABC):
     model: str = "mini"  # to start from: name (see `sdlearn info`), folder or hub id
     validation: Path | None = None  # folder of other pictures, to measure the loss on as it trains
     fit: FitConfig = field(default_factory=FitConfig)
+    samples: int = 4  # pictures drawn at the end, for the model card; 0: none
     saves_file: ClassVar[bool] = False  # where the output is named so
 
     def run(self) -> None:
         """Check pictures and output, then load the model, train and save."""
+        if self.samples < 0:
+            raise ValueError(f"--samples is {self.samples}: give 0 or more")
         pictures = self.read()
         others = () if self.validation is None else LazyFolder(self.validation).check()
         prepare_output(
@@ -49,13 +52,17 @@ class _Run(ABC):
 
         from sdlearn.finetune import fit, run
         from sdlearn.finetune.accelerating import frozen_dtype
+        from sdlearn.finetune.previews import draw_samples
         from sdlearn.models import load
 
         sd = load(self.model, dtype=frozen_dtype(self.fit))
         method = self.make_method(sd)
         run(fit(method, pictures, self.fit, validation_pictures=others))
         if PartialState().is_main_process:  # of several processes one writes
-            print(method.save(self.output))
+            saved, folder = method.save(self.output), self.output.expanduser()
+            if self.samples and folder.is_dir() and PartialState().num_processes == 1:
+                draw_samples(method, pictures, self.fit, folder, self.samples)
+            print(saved)
 
     def read(self) -> Any:
         """The pictures to learn from: all looked at, and read again one by one to be encoded."""

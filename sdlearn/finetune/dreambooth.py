@@ -19,6 +19,7 @@ from sdlearn.finetune.batches import Batch
 from sdlearn.finetune.class_pictures import class_pictures, own_pictures
 from sdlearn.finetune.config import DreamBoothConfig, FitConfig
 from sdlearn.finetune.lora import LoRA
+from sdlearn.finetune.making import credits_of
 from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.parts import TrainedParts
 from sdlearn.finetune.templates import fill
@@ -55,6 +56,7 @@ class DreamBooth:
         self.parts = TrainedParts(sd, self.config.train_text_encoder, lora)
         self.sd = self.parts.sd
         self.fit_config = FitConfig()
+        self.made: dict[str, Any] = {}
         if lora is not None:
             self.name, self.default_learning_rate = "dreambooth-lora", LoRA.default_learning_rate
 
@@ -137,7 +139,10 @@ class DreamBooth:
 
     def save(self, path: str | Path) -> Path:
         """Write what was trained as a folder: `unet/` and so on, or LoRA files, and a record."""
-        return self.parts.save(Path(path).expanduser(), record(self, self.fit_config))
+        others = self.own_class_pictures if self.has_prior and self.made else ()
+        own = {"class_pictures": credits_of(others)} if others else {}
+        facts = record(self, self.fit_config)
+        return self.parts.save(Path(path).expanduser(), facts, made=self.made | own)
 
     def _class_pictures(self, config: FitConfig, size: int) -> Sequence[Picture]:
         if self.own_class_pictures:

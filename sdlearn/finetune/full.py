@@ -52,6 +52,7 @@ class FullFineTuning:
             aspect_ratio_buckets=self.config.aspect_ratio_buckets,
         )
         self.fit_config = FitConfig()
+        self.made: dict[str, Any] = {}
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """The U-Net, and the text encoders if asked for."""
@@ -109,4 +110,4 @@ class FullFineTuning:
         With `save_whole_model` the other parts as well, so that it opens like any model.
         """
         facts, whole = record(self, self.fit_config), self.config.save_whole_model
-        return self.parts.save(Path(path).expanduser(), facts, whole_model=whole)
+        return self.parts.save(Path(path).expanduser(), facts, made=self.made, whole_model=whole)

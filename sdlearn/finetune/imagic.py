@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from sdlearn.finetune.card import write_card
 from sdlearn.finetune.config import FitConfig, ImagicConfig
 from sdlearn.finetune.imagic_embedding import write_embeddings
 from sdlearn.finetune.imagic_result import ImagicResult
@@ -77,6 +78,15 @@ class Imagic:
         return self.embedding_stage.learnt if self.embedding_stage else self.e_tgt
 
     @property
+    def made(self) -> dict[str, Any]:
+        """How it was trained, both stages together."""
+        stages = [stage.made for stage in (self.embedding_stage, self.unet_stage) if stage]
+        if not all(stages):
+            return {}
+        sums = {key: sum(made[key] for made in stages) for key in ("steps", "seconds")}
+        return {**stages[0], **sums} if stages else {}
+
+    @property
     def result(self) -> ImagicResult:
         """What was learnt by now, to draw with."""
         return ImagicResult(
@@ -129,7 +139,8 @@ class Imagic:
             write_embeddings(new, e_tgt=self.e_tgt, e_opt=self.e_opt)
             if self.unet_stage is not None:
                 self.unet_stage.save(new if self.config.lora_rank is None else new / INNER_LORA)
-            write_record(new, {**settings, **facts})
+            write_record(new, {**settings, **facts, "made": self.made})
+            write_card(new, {**settings, "made": self.made})
         return folder
 
     def _train(self, pictures: Sequence[Picture]) -> Iterator[ImagicStep]:

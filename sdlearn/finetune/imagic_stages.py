@@ -61,6 +61,7 @@ class _Stage:
         self.models = models
         self.config = config
         self.fit_config = FitConfig()
+        self.made: dict[str, Any] = {}
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """The embedding in stage A, the U-Net in stage B."""
@@ -166,4 +167,6 @@ class UNetStage(_Stage):
 
     def save(self, path: str | Path) -> Path:
         """Write `unet/`, or the LoRA's files, and a record to a folder."""
-        return self.parts.save(Path(path).expanduser(), record(self, self.fit_config))
+        return self.parts.save(
+            Path(path).expanduser(), record(self, self.fit_config), made=self.made
+        )

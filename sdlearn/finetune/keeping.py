@@ -78,7 +78,8 @@ class Keeper:
     def _write_checkpoint(self, output_dir: Path, state: TrainingState) -> None:
         tensors = state.tensors()  # of shards every process is asked
         if self.accelerator.is_main_process:
-            facts = {**state.facts(), "settings": self.settings}
+            made = {"seconds": self.method.made["seconds"]}
+            facts = {**state.facts(), "settings": self.settings, "made": made}
             save_checkpoint(output_dir, state.step, tensors, facts)
             prune(output_dir, self.config.checkpoints_total_limit)
         self.accelerator.wait_for_everyone()

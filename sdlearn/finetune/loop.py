@@ -19,6 +19,7 @@ from sdlearn.finetune.checkpoint import check_same_run, load_checkpoint, prepare
 from sdlearn.finetune.config import FitConfig
 from sdlearn.finetune.keeping import Keeper, Losses, LossWatch
 from sdlearn.finetune.log import check_log, read_losses
+from sdlearn.finetune.making import making
 from sdlearn.finetune.optimizer import check_optimizer
 from sdlearn.finetune.previews import check_previews
 from sdlearn.finetune.sharding import check_sharding
@@ -119,6 +120,8 @@ def _train(
     if saved is not None:
         state.restore(*saved)
     keeper.open_log(state.step)
+    method.made = making(pictures, str(accelerator.device), getattr(method, "caption", None))
+    method.made |= {"steps": state.step, **({} if saved is None else saved[1].get("made", {}))}
     try:
         if state.step < config.max_train_steps:
             with accelerator.main_process_first():  # what it draws, the others read
@@ -134,6 +137,8 @@ def _train(
             if validation_pictures and keeper.is_due(step.step, config.validation_steps):
                 with state.averaged(), accelerator.autocast():
                     step = replace(step, validation_loss=grid.loss())
+            method.made["steps"] = step.step
+            method.made["seconds"] += step.seconds
             keeper.keep(step, state, watch)
             yield step
     finally:

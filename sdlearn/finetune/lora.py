@@ -43,6 +43,7 @@ class LoRA:
         self.parts = TrainedParts(sd, self.config.train_text_encoder, self.config)
         self.sd = self.parts.sd
         self.fit_config = FitConfig()
+        self.made: dict[str, Any] = {}
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """The U-Net, and the text encoders if asked for; only the updates in them train."""
@@ -99,7 +100,9 @@ class LoRA:
 
     def save(self, path: str | Path) -> Path:
         """Write the updates to a folder as diffusers' file and as kohya's, and a record."""
-        return self.parts.save(Path(path).expanduser(), record(self, self.fit_config))
+        return self.parts.save(
+            Path(path).expanduser(), record(self, self.fit_config), made=self.made
+        )
 
     def _prompt(self, index: int, generator: torch.Generator) -> str:
         """A picture's prompt, or none in `caption_dropout` of all cases."""

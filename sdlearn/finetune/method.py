@@ -32,6 +32,7 @@ class Method(Protocol):
     name: str  # on the command line, such as "textual-inversion"
     default_learning_rate: float  # for Stable Diffusion 1.5; the registry may know a better one
     config: Any  # the method's own dataclass
+    made: dict[str, Any]  # how it was trained last, for its card: the loop writes it
     sd: StableDiffusion  # what trains is a copy in here; the rest is shared with what was given
 
     def trained(self) -> dict[str, torch.nn.Module]:

@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig
 
 from sdlearn.data.cache import CaptionCache
+from sdlearn.finetune.card import write_card
 from sdlearn.models import save_text_encoder
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.earlier import in_its_place
@@ -81,11 +82,20 @@ class TrainedParts:
             for name, model in self.models.items()
         ]
 
-    def save(self, folder: Path, record: Mapping[str, Any], *, whole_model: bool = False) -> Path:
-        """Write what was trained, and a record of it: LoRA files, or `unet/` and so on.
+    def save(
+        self,
+        folder: Path,
+        record: Mapping[str, Any],
+        *,
+        made: Mapping[str, Any],
+        whole_model: bool = False,
+    ) -> Path:
+        """Write what was trained: LoRA files, or `unet/` and so on; a record of it, and a card.
 
-        With `whole_model` the other parts as well, so that the folder opens like any model. It
-        takes the place of what an earlier run saved there; see `in_its_place`.
+        `made` says how it came about, and stands in the record and the card alone: a file of
+        weights is the same whenever it was trained. With `whole_model` the other parts as well, so
+        that the folder opens like any model. It takes the place of what an earlier run saved there;
+        see `in_its_place`.
         """
         models = self.models if self.lora is None else {}
         with in_its_place(folder, whole_model=whole_model) as written:
@@ -99,7 +109,8 @@ class TrainedParts:
                     model.save_pretrained(written / name, safe_serialization=True)
                 else:
                     save_text_encoder(model, written / name)
-            write_record(written, record)
+            write_record(written, {**record, "made": made})
+            write_card(written, {**record, "made": made})
         return folder
 
 

@@ -1,18 +1,27 @@
-"""Pictures drawn while training, to see what is being learnt."""
+"""Pictures drawn while training, to see what is being learnt, and at its end, for the card."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm.auto import tqdm
 
+from sdlearn.data.encoded import descriptions
 from sdlearn.data.png import save_generated
+from sdlearn.data.streams import PictureStream
+from sdlearn.finetune.card import show_on_card
 from sdlearn.models.samplers import check_steps
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import FitConfig
+    from sdlearn.finetune.method import Method
     from sdlearn.models import StableDiffusion
+
+LOOKED_AT = 100  # pictures, for prompts that differ
 
 
 def check_previews(sd: StableDiffusion, config: FitConfig) -> None:
@@ -28,11 +37,40 @@ def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Pat
     steps can be compared, and no random number is taken from anything else.
     """
     check_previews(sd, config)
+    stem = Path(config.output_dir or ".") / "previews" / f"step-{step:06d}"
+    return _draw(sd, config, config.preview_prompts, stem, f"{sd.name}, step {step}")
+
+
+def draw_samples(
+    method: Method, pictures: Any, config: FitConfig, folder: Path, number: int
+) -> list[Path]:
+    """Draw a saved artefact's samples into its folder, and show them on its card.
+
+    The prompts are those that the first pictures were learnt under. Sampler steps and guidance
+    scale are those of previews. Returns the PNGs' paths.
+    """
+    first = [pictures.first()] if isinstance(pictures, PictureStream) else descriptions(pictures)
+    caption = getattr(method, "caption", None) or (lambda picture: picture.text)
+    known = list(dict.fromkeys(caption(picture) for picture in islice(first, LOOKED_AT)))
+    prompts = list(islice(cycle(known), number))
+    device = method.sd.device
+    precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
+    stem, model = folder / "samples" / "sample", f"{method.sd.name} + {folder.name}"
+    with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+        paths = _draw(method.sd, config, prompts, stem, model)
+    show_on_card(folder, list(zip(paths, prompts, strict=True)))
+    return paths
+
+
+def _draw(
+    sd: StableDiffusion, config: FitConfig, prompts: Sequence[str], stem: Path, model: str
+) -> list[Path]:
+    """Draw prompt i from seed + i to `stem` and its number."""
     pipeline: Any = sd.pipeline()
     pipeline.set_progress_bar_config(disable=True)
     size = config.resolution or sd.image_size
     paths = []
-    for number, prompt in enumerate(config.preview_prompts):
+    for number, prompt in enumerate(tqdm(prompts, desc="draw", leave=False, delay=2)):
         seed = config.seed + number
         image = pipeline(
             prompt,
@@ -44,11 +82,11 @@ def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Pat
         ).images[0]
         path = save_generated(
             image,
-            Path(config.output_dir or ".") / "previews" / f"step-{step:06d}-{number}.png",
+            stem.with_name(f"{stem.name}-{number}.png"),
             prompt=prompt,
             negative_prompt="",
             seed=seed,
-            model=f"{sd.name}, step {step}",
+            model=model,
             steps=config.preview_inference_steps,
             guidance_scale=config.preview_guidance_scale,
         )

@@ -16,6 +16,7 @@ import torch
 from sdlearn.data.cache import MomentCache
 from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule
+from sdlearn.finetune.card import write_card
 from sdlearn.finetune.config import FitConfig, TextualInversionConfig
 from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.new_rows import NewRows, initial_rows
@@ -60,6 +61,7 @@ class TextualInversion:
         self.start = [rows.rows.detach().clone() for rows in self.new_rows]
         self.sd = replace(sd.freeze(), **parts)
         self.fit_config: FitConfig | None = None
+        self.made: dict[str, Any] = {}
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """The text encoders run in the loss; only the new rows in them train."""
@@ -133,6 +135,7 @@ class TextualInversion:
         name = word_file_name(token)
         with in_its_place(path) as written:
             write_learned_embeds(written / name, token, rows, facts)
+            write_card(written, {**facts, "made": self.made})
         return path / name
 
     def _captions(self, picture: Picture) -> list[str]:

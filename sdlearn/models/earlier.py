@@ -25,6 +25,8 @@ PARTS = ("unet", "text_encoder", "text_encoder_2")
 PART_FILES = ("config.json", "diffusion_pytorch_model*.safetensors*", "model*.safetensors*")
 LORA_NAME, EMBEDDINGS_NAME = "pytorch_lora_weights.safetensors", "embeddings.safetensors"
 UNFINISHED = ".unfinished"  # in the folder itself, as moving must not cross disks
+CARD_NAME, SAMPLES = "README.md", "samples/*.png"  # with pictures that the card shows
+CARD_MARK = "<!-- Written by sdlearn, anew at each save"
 INNER_LORA = "lora"  # where Imagic's LoRA lies in its folder
 
 
@@ -49,6 +51,8 @@ def in_its_place(folder: Path, *, whole_model: bool = False) -> Iterator[Path]:
         yield written
         earlier = earlier_files(folder)
         new = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
+        if (folder / CARD_NAME).exists() and not is_own_card(folder / CARD_NAME):
+            new.remove(Path(CARD_NAME))  # somebody's own text stays
         for path in sorted(new, key=lambda path: path.name == RECORD_NAME):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             os.replace(written / path, folder / path)
@@ -74,6 +78,8 @@ def earlier_files(folder: Path) -> list[Path]:
     if record.get("method") == "imagic":
         found += [path for path in [folder / EMBEDDINGS_NAME] if path.is_file()]
         found += earlier_files(folder / INNER_LORA)
+    if is_own_card(folder / CARD_NAME):
+        found += [folder / CARD_NAME, *folder.glob(SAMPLES)]
     words = folder.glob("*.safetensors")
     return found + [path for path in words if path.name == _word_file_of(_header(path))]
 
@@ -82,6 +88,14 @@ def refuse_model(folder: Path) -> None:
     """Raise ValueError where a folder holds a whole model, which saving would break."""
     if (folder / MODEL_INDEX).is_file():
         raise ValueError(f"{folder} holds a whole model, which this would break: name another one")
+
+
+def is_own_card(path: Path) -> bool:
+    """Whether a file is a card that saving wrote, and not somebody's own text."""
+    try:
+        return CARD_MARK in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def word_file_name(token: str) -> str:

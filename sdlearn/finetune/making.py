@@ -1,0 +1,56 @@
+"""How an artefact came about, which no setting says: from which pictures, on what, how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from itertools import islice
+from typing import Any
+
+from sdlearn.data.encoded import descriptions
+from sdlearn.data.folder import Picture
+from sdlearn.data.streams import PictureStream
+from sdlearn.models.card import hardware
+
+PACKAGES = ("sdlearn", "torch", "diffusers", "transformers", "peft")
+MOST_LOOKED_AT = 20_000  # pictures, for their licences
+MOST_SOURCES = 10  # addresses that are kept of one author
+
+
+def making(
+    pictures: Any, device: str, caption: Callable[[Any], str] | None = None
+) -> dict[str, Any]:
+    """Return what is known before the first step; `steps` and `seconds` are counted on.
+
+    `caption` says what a picture is learnt under: its own caption, unless given.
+    """
+    stream = isinstance(pictures, PictureStream)
+    first = pictures.first() if stream else next(descriptions(pictures))
+    return {
+        "prompt": first.text if caption is None else caption(first),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "hardware": hardware(device),
+        "versions": {name: version(name) for name in PACKAGES},
+        "pictures": credits_of(pictures),
+        "steps": 0,
+        "seconds": 0.0,
+    }
+
+
+def credits_of(pictures: Sequence[Picture] | PictureStream) -> dict[str, Any]:
+    """Count pictures by licence and author; of a stream, nothing is known beforehand."""
+    if isinstance(pictures, PictureStream):
+        return {"number": None, "terms": []}
+    terms: dict[tuple[str, str], dict[str, Any]] = {}
+    for picture in islice(descriptions(pictures), MOST_LOOKED_AT):
+        empty = {"license": picture.license, "author": picture.author}
+        found = terms.setdefault(
+            (picture.license, picture.author), {**empty, "pictures": 0, "sources": []}
+        )
+        found["pictures"] += 1
+        known = found["sources"]
+        if picture.source and picture.source not in known and len(known) < MOST_SOURCES:
+            known.append(picture.source)
+    by_number = sorted(terms.values(), key=lambda own: -own["pictures"])
+    return {"number": len(pictures), "terms": by_number}
