@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from sdlearn import cli
 from sdlearn.data import write_pictures
+from sdlearn.models import load
 
 
 def test_training_that_diverges_ends_with_one_sentence_and_writes_nothing(
@@ -63,7 +65,7 @@ def test_a_word_may_be_saved_as_one_file_and_nothing_else(folder, tiny_folder, t
     assert cli.main(["train", "textual-inversion", *run]) == 0
     assert capsys.readouterr().out.strip() == str(file)
     assert file.is_file()
-    for method, more in [("dreambooth", []), ("lora", []), ("full", [])]:
+    for method, more in [("dreambooth", ["--lora-rank", "2"]), ("lora", [])]:
         run[2] = str(tmp_path / "other.safetensors")
         assert cli.main(["train", method, *run, *more]) == 2
         assert "names one file, and a folder is saved" in capsys.readouterr().err
@@ -73,6 +75,32 @@ def test_a_word_may_be_saved_as_one_file_and_nothing_else(folder, tiny_folder, t
     run[2] = str(tiny_folder)
     assert cli.main(["train", "lora", *run]) == 2
     assert "holds a whole model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["dreambooth", "full"])
+def test_a_whole_model_may_be_saved_as_one_file(
+    method, folder, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    file = tmp_path / "new" / "whole.safetensors"
+    words = ["train", method, str(folder), "--output", str(file), "--model", str(tiny_folder)]
+    words += ["--max-train-steps", "1", "--train-batch-size", "1"]
+    plain = ["--no-use-ema", "--lr-warmup-steps", "0"]
+    words += ["--no-with-prior-preservation"] if method == "dreambooth" else plain
+    assert cli.main(words) == 0
+    assert [path.name for path in file.parent.iterdir()] == ["whole.safetensors"]
+    before, after = load(tiny_folder), load(file)
+    assert not torch.equal(before.unet.conv_in.weight, after.unet.conv_in.weight)
+    assert torch.equal(before.vae.decoder.conv_in.weight, after.vae.decoder.conv_in.weight)
+    monkeypatch.setattr("sdlearn.finetune.loop._train", lambda *given: pytest.fail("trained"))
+    monkeypatch.setattr("sdlearn.models.load", as_stable_diffusion_2)
+    assert cli.main(words) == 2
+    assert "Stable Diffusion 2 has other names in a single file" in capsys.readouterr().err
+
+
+def as_stable_diffusion_2(name, **settings):
+    sd = load(name, **settings)
+    sd.unet.register_to_config(use_linear_projection=True)
+    return sd
 
 
 def test_previews_of_more_steps_than_there_are_are_refused_before_training(

@@ -51,6 +51,27 @@ def test_the_text_encoder_has_a_learning_rate_of_its_own(tiny):
     assert [group["lr"] for group in method.parameter_groups(1e-3)] == [1e-3, pytest.approx(2e-4)]
 
 
+@pytest.mark.parametrize("lora_rank", [None, 2])
+def test_the_text_encoder_may_stop_early(lora_rank, tiny, pictures, tmp_path):
+    settings = {"train_text_encoder": True, "with_prior_preservation": False}
+    settings["lora_rank"] = lora_rank
+    config = replace(FAST, gradient_accumulation_steps=2)
+    short = DreamBooth(tiny, **settings)
+    run(fit(short, pictures, config))
+    stopping = DreamBooth(tiny, text_encoder_steps=2, **settings)
+    losses = run(fit(stopping, pictures, replace(config, max_train_steps=4)))
+    assert same(short.sd.text_encoder.parameters(), stopping.sd.text_encoder.parameters())
+    assert not same(unet_weights(short), unet_weights(stopping))
+    for steps in (3, 4):  # stopped and gone on behind the end
+        resumed = DreamBooth(tiny, text_encoder_steps=2, **settings)
+        where = replace(config, max_train_steps=steps, output_dir=tmp_path, resume=True)
+        last = run(fit(resumed, pictures, where))
+    assert last == losses[-1:]
+    assert same(unet_weights(resumed), unet_weights(stopping))
+    with pytest.raises(ValueError, match="text_encoder_steps is 2, but the text encoder does not"):
+        DreamBooth(tiny, text_encoder_steps=2)
+
+
 def test_prior_weight_zero_equals_no_prior(tiny, pictures):
     none = DreamBooth(tiny, with_prior_preservation=False)
     zero = DreamBooth(tiny, prior_loss_weight=0.0, **PRIOR)

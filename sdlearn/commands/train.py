@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -37,7 +37,6 @@ class _Run(ABC):
     validation: Path | None = None  # folder of other pictures, to measure the loss on as it trains
     fit: FitConfig = field(default_factory=FitConfig)
     samples: int = 4  # pictures drawn at the end, for the model card; 0: none
-    saves_file: ClassVar[bool] = False  # where the output is named so
 
     def run(self) -> None:
         """Check pictures and output, then load the model, train and save."""
@@ -46,17 +45,20 @@ class _Run(ABC):
         pictures = self.read()
         others = () if self.validation is None else LazyFolder(self.validation).check()
         prepare_output(
-            self.output, may_be_file=self.saves_file, whole_model=self.saves_whole_model()
+            self.output, may_be_file=self.saves_file(), whole_model=self.saves_whole_model()
         )
         from accelerate import PartialState
 
-        from sdlearn.finetune import fit, run
+        from sdlearn.finetune import TextualInversion, fit, run
         from sdlearn.finetune.accelerating import frozen_dtype
         from sdlearn.finetune.previews import draw_samples
         from sdlearn.models import load
+        from sdlearn.models.single_file import check_single_file, is_file
 
         sd = load(self.model, dtype=frozen_dtype(self.fit))
         method = self.make_method(sd)
+        if is_file(self.output) and not isinstance(method, TextualInversion):
+            check_single_file(sd)
         run(fit(method, pictures, self.fit, validation_pictures=others))
         if PartialState().is_main_process:  # of several processes one writes
             saved, folder = method.save(self.output), self.output.expanduser()
@@ -67,6 +69,10 @@ class _Run(ABC):
     def read(self) -> Any:
         """The pictures to learn from: all looked at, and read again one by one to be encoded."""
         return LazyFolder(self.pictures).check()
+
+    def saves_file(self) -> bool:
+        """Whether an output that ends in `.safetensors` becomes one file."""
+        return False
 
     def saves_whole_model(self) -> bool:
         """Whether the output will open like any model."""
@@ -85,7 +91,10 @@ class TrainTextualInversion(_Run):
     """
 
     method: TextualInversionConfig = field(default_factory=TextualInversionConfig)
-    saves_file: ClassVar[bool] = True
+
+    def saves_file(self) -> bool:
+        """Whether an output that ends in `.safetensors` becomes one file: the word's."""
+        return True
 
     def make_method(self, sd: StableDiffusion) -> Method:
         from sdlearn.finetune import TextualInversion
@@ -95,9 +104,16 @@ class TrainTextualInversion(_Run):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDreamBooth(_Run):
-    """Teach the whole model a subject, and keep it from forgetting the subject's class."""
+    """Teach the whole model a subject, and keep it from forgetting the subject's class.
+
+    An output that ends in .safetensors becomes the whole model in one file, for A1111 and ComfyUI.
+    """
 
     method: DreamBoothConfig = field(default_factory=DreamBoothConfig)
+
+    def saves_file(self) -> bool:
+        """Whether an output that ends in `.safetensors` becomes one file: the whole model."""
+        return self.method.lora_rank is None
 
     def make_method(self, sd: StableDiffusion) -> Method:
         from sdlearn.finetune import DreamBooth
@@ -125,7 +141,8 @@ class TrainFull(_Run):
     """Teach the whole model a style, or a world, from many captioned pictures of any shapes.
 
     Instead of a folder of pictures, WebDataset archives can be streamed: a folder of them, or their
-    names in quotes, such as "data/{000..099}.tar".
+    names in quotes, such as "data/{000..099}.tar". An output that ends in .safetensors becomes the
+    whole model in one file, for A1111 and ComfyUI.
     """
 
     fit: FitConfig = FULL_FIT
@@ -137,6 +154,10 @@ class TrainFull(_Run):
         if self.pictures.suffix == ".tar" or any(self.pictures.glob("*.tar")):
             return stream_archives(str(self.pictures), shuffle_buffer=self.shuffle_buffer)
         return LazyFolder(self.pictures)
+
+    def saves_file(self) -> bool:
+        """Whether an output that ends in `.safetensors` becomes one file: the whole model."""
+        return True
 
     def saves_whole_model(self) -> bool:
         """Whether the output will open like any model."""

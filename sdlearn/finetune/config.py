@@ -129,6 +129,7 @@ class DreamBoothConfig:
     class_inference_steps: int = 20  # of the class pictures
     train_text_encoder: bool = False  # helps faces most, needs more memory
     text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
+    text_encoder_steps: int | None = None  # it trains in the first so many; None: in all
     lora_rank: int | None = None  # train LoRAs of this rank, for 16 GB GPUs; None: all weights
     lora_alpha: float | None = None  # an update counts alpha / rank; None: rank, so 1
     lora_target_modules: tuple[str, ...] | None = None  # ends of layers' names; None: as of lora
@@ -142,7 +143,12 @@ class DreamBoothConfig:
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} is empty: give a prompt, such as 'a photo of a person'")
         check_text_encoder_rate(self.text_encoder_learning_rate, self.train_text_encoder)
-        at_least(self, 1, "lora_rank")
+        at_least(self, 1, "lora_rank", "text_encoder_steps")
+        if self.text_encoder_steps is not None and not self.train_text_encoder:
+            raise ValueError(
+                f"text_encoder_steps is {self.text_encoder_steps}, but the text encoder does not "
+                "train: set train_text_encoder with it"
+            )
         if self.lora_alpha is not None and not (self.lora_rank and self.lora_alpha > 0):
             raise ValueError(
                 f"lora_alpha is {self.lora_alpha}: give a number above 0, and a lora_rank with it"

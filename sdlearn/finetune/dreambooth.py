@@ -6,6 +6,7 @@ Source: Ruiz et al. 2022, arXiv:2208.12242, section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.parts import TrainedParts
 from sdlearn.finetune.templates import fill
 from sdlearn.models.samplers import check_steps
+from sdlearn.models.single_file import is_file, save_single_file
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -123,7 +125,9 @@ class DreamBooth:
             other = batch.beside(count, self.config.class_batch_size or instances)
             indices += [self.first_class + i for i in other.indices]
             generators += other.generators
-        conditioning = self.parts.condition([self.prompts[i] for i in indices], text_encoders)
+        done, last = self.made.get("steps", 0), self.config.text_encoder_steps
+        with nullcontext() if last is None or done < last else torch.no_grad():
+            conditioning = self.parts.condition([self.prompts[i] for i in indices], text_encoders)
         losses = denoising_losses(
             unet,
             self.moments.latents(indices, generators),
@@ -138,7 +142,13 @@ class DreamBooth:
         return loss
 
     def save(self, path: str | Path) -> Path:
-        """Write what was trained as a folder: `unet/` and so on, or LoRA files, and a record."""
+        """Write what was trained as a folder: `unet/` and so on, or LoRA files, and a record.
+
+        A path that ends in `.safetensors` becomes the whole model in one file, as
+        `save_single_file` writes it.
+        """
+        if is_file(path) and self.config.lora_rank is None:
+            return save_single_file(self.sd, path)
         others = self.own_class_pictures if self.has_prior and self.made else ()
         own = {"class_pictures": credits_of(others)} if others else {}
         facts = record(self, self.fit_config)

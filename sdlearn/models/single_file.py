@@ -72,10 +72,9 @@ def save_single_file(
     one with a LoRA beside its weights.
     """
     path = Path(path).expanduser()
-    if path.suffix != ".safetensors":
+    if not is_file(path):
         raise ValueError(f"{path} does not end in .safetensors, the only format that is written")
-    if not isinstance(sd, StableDiffusionXL) and sd.unet.config.use_linear_projection:
-        raise ValueError("Stable Diffusion 2 has other names in a single file: save a folder")
+    check_single_file(sd)
     tensors: dict[str, torch.Tensor] = {}
     for name, found in places(sd).items():
         tensors |= as_in_file(getattr(sd, name).state_dict(), found)
@@ -88,6 +87,17 @@ def save_single_file(
     save_file(tensors, unfinished, metadata={"format": "pt", HEADER: json.dumps(_header(sd))})
     os.replace(unfinished, path)
     return path
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a path names one file, and not a folder."""
+    return Path(path).suffix == ".safetensors"
+
+
+def check_single_file(sd: StableDiffusion) -> None:
+    """Raise ValueError for a model that no single file is known for."""
+    if not isinstance(sd, StableDiffusionXL) and sd.unet.config.use_linear_projection:
+        raise ValueError("Stable Diffusion 2 has other names in a single file: save a folder")
 
 
 def _kind(keys: set[str], path: Path) -> str:
