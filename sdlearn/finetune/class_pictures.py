@@ -22,7 +22,7 @@ from sdlearn.data.record import keep_record
 from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.config import DreamBoothConfig
+    from sdlearn.finetune.config import DreamBoothConfig, FitConfig
     from sdlearn.models import StableDiffusion
 
 RECORD_NAME = "class_pictures.json"
@@ -66,6 +66,13 @@ def class_pictures(
             if folder is not None:
                 _write(image, _path(folder, number), settings, number)
     return [Picture(image=images[n], text=config.class_prompt) for n in sorted(images)]
+
+
+def class_folder(config: DreamBoothConfig, fit_config: FitConfig) -> Path | None:
+    """Where class pictures are kept; None: in memory."""
+    if config.class_data_dir is not None or fit_config.output_dir is None:
+        return config.class_data_dir
+    return fit_config.output_dir / "class_pictures"
 
 
 def own_pictures(folder: Path | None) -> Sequence[Picture]:

@@ -17,7 +17,7 @@ from sdlearn.data.cache import MomentCache
 from sdlearn.data.encoded import Joined, descriptions
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.batches import Batch
-from sdlearn.finetune.class_pictures import class_pictures, own_pictures
+from sdlearn.finetune.class_pictures import class_folder, class_pictures, own_pictures
 from sdlearn.finetune.config import DreamBoothConfig, FitConfig
 from sdlearn.finetune.lora import LoRA
 from sdlearn.finetune.making import credits_of
@@ -25,7 +25,6 @@ from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.parts import TrainedParts
 from sdlearn.finetune.templates import fill
 from sdlearn.models.samplers import check_steps
-from sdlearn.models.single_file import is_file, save_single_file
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -87,7 +86,7 @@ class DreamBooth:
         """
         training_size(self.sd, config)
         if self.has_prior and not self.own_class_pictures:
-            self.own_class_pictures = own_pictures(self._class_folder(config))
+            self.own_class_pictures = own_pictures(class_folder(self.config, config))
         if self.has_prior and not self.own_class_pictures:
             check_steps(self.config.class_inference_steps, self.sd.noise_scheduler)
         for picture in descriptions(pictures):
@@ -103,9 +102,7 @@ class DreamBooth:
         self.moments = MomentCache(self.sd, Joined(pictures, others), size, config.random_flip)
         self.prompts = [self.caption(picture) for picture in descriptions(pictures)]
         self.first_class = len(self.prompts)
-        self.prompts += [
-            fill(self.config.class_prompt, picture) for picture in descriptions(others)
-        ]
+        self.prompts += [fill(self.config.class_prompt, other) for other in descriptions(others)]
         self.parts.prepare_prompts(self.prompts)
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 
@@ -142,27 +139,13 @@ class DreamBooth:
         return loss
 
     def save(self, path: str | Path) -> Path:
-        """Write what was trained as a folder: `unet/` and so on, or LoRA files, and a record.
-
-        A path that ends in `.safetensors` becomes the whole model in one file, as
-        `save_single_file` writes it.
-        """
-        if is_file(path) and self.config.lora_rank is None:
-            return save_single_file(self.sd, path)
-        others = self.own_class_pictures if self.has_prior and self.made else ()
-        own = {"class_pictures": credits_of(others)} if others else {}
-        facts = record(self, self.fit_config)
-        return self.parts.save(Path(path).expanduser(), facts, made=self.made | own)
+        """Write what was trained; see `TrainedParts.save`."""
+        return self.parts.save(path, record(self, self.fit_config), made=self.made)
 
     def _class_pictures(self, config: FitConfig, size: int) -> Sequence[Picture]:
         if self.own_class_pictures:
+            self.made["class_pictures"] = credits_of(self.own_class_pictures)
             return self.own_class_pictures
-        folder = self._class_folder(config)
+        folder = class_folder(self.config, config)
         self.base.to(self.sd.device)
         return class_pictures(self.base, self.config, folder=folder, size=size, seed=config.seed)
-
-    def _class_folder(self, config: FitConfig) -> Path | None:
-        """Where class pictures are kept; None: in memory."""
-        if self.config.class_data_dir is not None or config.output_dir is None:
-            return self.config.class_data_dir
-        return config.output_dir / "class_pictures"

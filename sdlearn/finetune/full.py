@@ -19,7 +19,6 @@ from sdlearn.finetune.feeding import Feed
 from sdlearn.finetune.full_config import FullConfig
 from sdlearn.finetune.method import denoising_losses, record
 from sdlearn.finetune.parts import TrainedParts
-from sdlearn.models.single_file import is_file, save_single_file
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -106,12 +105,6 @@ class FullFineTuning:
         ).mean()
 
     def save(self, path: str | Path) -> Path:
-        """Write what was trained as a folder: `unet/`, perhaps `text_encoder/`, and a record.
-
-        With `save_whole_model` the other parts as well, so that it opens like any model. A path
-        that ends in `.safetensors` becomes the whole model in one file, as `save_single_file`.
-        """
-        if is_file(path):
-            return save_single_file(self.sd, path)
+        """Write what was trained, or with `save_whole_model` all; see `TrainedParts.save`."""
         facts, whole = record(self, self.fit_config), self.config.save_whole_model
-        return self.parts.save(Path(path).expanduser(), facts, made=self.made, whole_model=whole)
+        return self.parts.save(path, facts, made=self.made, whole_model=whole)

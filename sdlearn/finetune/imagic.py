@@ -19,8 +19,9 @@ from sdlearn.finetune.card import write_card
 from sdlearn.finetune.config import FitConfig, ImagicConfig
 from sdlearn.finetune.imagic_embedding import write_embeddings
 from sdlearn.finetune.imagic_result import ImagicResult
-from sdlearn.finetune.imagic_stages import EmbeddingStage, ImagicStep, Stage, UNetStage
+from sdlearn.finetune.imagic_stages import EmbeddingStage, ImagicStep, Stage, UNetStage, check_fit
 from sdlearn.finetune.loop import fit
+from sdlearn.finetune.making import added_up
 from sdlearn.finetune.method import record, training_size
 from sdlearn.finetune.previews import check_previews
 from sdlearn.models.earlier import INNER_LORA, in_its_place
@@ -80,11 +81,8 @@ class Imagic:
     @property
     def made(self) -> dict[str, Any]:
         """How it was trained, both stages together."""
-        stages = [stage.made for stage in (self.embedding_stage, self.unet_stage) if stage]
-        if not all(stages):
-            return {}
-        sums = {key: sum(made[key] for made in stages) for key in ("steps", "seconds")}
-        return {**stages[0], **sums} if stages else {}
+        stages = (self.embedding_stage, self.unet_stage)
+        return added_up([stage.made for stage in stages if stage])
 
     @property
     def result(self) -> ImagicResult:
@@ -110,19 +108,7 @@ class Imagic:
         steps or a learning rate in `config`, as each stage has its own.
         """
         config = config or ONE_AT_A_TIME
-        for name in ("max_train_steps", "learning_rate"):
-            if getattr(config, name) != getattr(ONE_AT_A_TIME, name):
-                own = name.removeprefix("max_train_")
-                raise ValueError(
-                    f"{name} is {getattr(config, name)}, and Imagic has two stages: set "
-                    f"embedding_{own} and unet_{own} instead"
-                )
-        for stage, steps in self.steps.items():
-            if 0 < steps <= config.lr_warmup_steps and config.lr_scheduler != "cosine":
-                raise ValueError(
-                    f"lr_warmup_steps is {config.lr_warmup_steps}, and the {stage} stage ends "
-                    f"after {steps}: give fewer lr_warmup_steps, or more {stage}_steps"
-                )
+        check_fit(config, self.steps)
         check_previews(self.base, config)
         check_steps(self.config.num_inference_steps, self.base.noise_scheduler)
         EmbeddingStage(self.base, self.config.target_prompt, self.e_tgt).check(pictures, config)

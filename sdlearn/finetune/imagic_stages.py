@@ -5,7 +5,7 @@ Source: Kawar et al. 2022, arXiv:2210.09276, section 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +44,23 @@ class ImagicStep(TrainStep):
     """One optimizer step of either stage; its number counts on from stage A to stage B."""
 
     stage: Stage
+
+
+def check_fit(config: FitConfig, steps: Mapping[str, int]) -> None:
+    """Raise ValueError for general settings that do not fit two stages of so many steps."""
+    for name in ("max_train_steps", "learning_rate"):
+        if getattr(config, name) != getattr(FitConfig, name):
+            own = name.removeprefix("max_train_")
+            raise ValueError(
+                f"{name} is {getattr(config, name)}, and Imagic has two stages: set "
+                f"embedding_{own} and unet_{own} instead"
+            )
+    for stage, number in steps.items():
+        if 0 < number <= config.lr_warmup_steps and config.lr_scheduler != "cosine":
+            raise ValueError(
+                f"lr_warmup_steps is {config.lr_warmup_steps}, and the {stage} stage ends after "
+                f"{number}: give fewer lr_warmup_steps, or more {stage}_steps"
+            )
 
 
 class _Stage:
@@ -167,6 +184,4 @@ class UNetStage(_Stage):
 
     def save(self, path: str | Path) -> Path:
         """Write `unet/`, or the LoRA's files, and a record to a folder."""
-        return self.parts.save(
-            Path(path).expanduser(), record(self, self.fit_config), made=self.made
-        )
+        return self.parts.save(path, record(self, self.fit_config), made=self.made)

@@ -100,9 +100,7 @@ class LoRA:
 
     def save(self, path: str | Path) -> Path:
         """Write the updates to a folder as diffusers' file and as kohya's, and a record."""
-        return self.parts.save(
-            Path(path).expanduser(), record(self, self.fit_config), made=self.made
-        )
+        return self.parts.save(path, record(self, self.fit_config), made=self.made)
 
     def _prompt(self, index: int, generator: torch.Generator) -> str:
         """A picture's prompt, or none in `caption_dropout` of all cases."""

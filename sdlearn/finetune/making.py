@@ -38,6 +38,14 @@ def making(
     }
 
 
+def added_up(stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return how several stages came about as one; nothing where one has not been trained."""
+    if not stages or not all(stages):
+        return {}
+    sums = {key: sum(made[key] for made in stages) for key in ("steps", "seconds")}
+    return {**stages[0], **sums}
+
+
 def credits_of(pictures: Sequence[Picture] | PictureStream) -> dict[str, Any]:
     """Count pictures by licence and author; of a stream, nothing is known beforehand."""
     if isinstance(pictures, PictureStream):

@@ -19,6 +19,7 @@ from sdlearn.models.earlier import in_its_place
 from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
 from sdlearn.models.lora_files import write_lora
 from sdlearn.models.records import write_record
+from sdlearn.models.single_file import is_file, save_single_file
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import LoRAConfig
@@ -84,7 +85,7 @@ class TrainedParts:
 
     def save(
         self,
-        folder: Path,
+        path: str | Path,
         record: Mapping[str, Any],
         *,
         made: Mapping[str, Any],
@@ -95,8 +96,12 @@ class TrainedParts:
         `made` says how it came about, and stands in the record and the card alone: a file of
         weights is the same whenever it was trained. With `whole_model` the other parts as well, so
         that the folder opens like any model. It takes the place of what an earlier run saved there;
-        see `in_its_place`.
+        see `in_its_place`. Without LoRA, a path that ends in `.safetensors` becomes the whole model
+        in one file, as `save_single_file` writes it.
         """
+        folder = Path(path).expanduser()
+        if self.lora is None and is_file(folder):
+            return save_single_file(self.sd, folder)
         models = self.models if self.lora is None else {}
         with in_its_place(folder, whole_model=whole_model) as written:
             if self.lora is not None:

@@ -132,11 +132,10 @@ class TextualInversion:
         rows, facts = [new.rows for new in self.new_rows], record(self, self.fit_config)
         if path.suffix == ".safetensors":
             return write_learned_embeds(path, token, rows, facts)
-        name = word_file_name(token)
         with in_its_place(path) as written:
-            write_learned_embeds(written / name, token, rows, facts)
+            file = write_learned_embeds(written / word_file_name(token), token, rows, facts)
             write_card(written, {**facts, "made": self.made})
-        return path / name
+        return path / file.name
 
     def _captions(self, picture: Picture) -> list[str]:
         """Every template's sentence for a picture, with the placeholder in each."""
