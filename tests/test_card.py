@@ -147,7 +147,8 @@ def test_train_draws_samples_for_the_card(name, tiny_folder, credited, tmp_path,
     shown = re.findall(r"!\[(.+)\]\((.+)\)", card)
     assert len(shown) == 2
     for prompt, path in shown:
-        assert read_generated(tmp_path / "learnt" / path).prompt == prompt
+        drawn = read_generated(tmp_path / "learnt" / path)
+        assert (drawn.prompt, drawn.model) == (prompt, f"{tiny_folder.name} + learnt")
     assert cli.main([*words, "--samples", "0"]) == 0
     assert not (tmp_path / "learnt" / "samples").exists()
     assert "![" not in (tmp_path / "learnt" / "README.md").read_text()

@@ -14,6 +14,7 @@ from sdlearn.data.encoded import descriptions
 from sdlearn.data.png import save_generated
 from sdlearn.data.streams import PictureStream
 from sdlearn.finetune.card import show_on_card
+from sdlearn.finetune.method import record
 from sdlearn.models.samplers import check_steps
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def draw_samples(
     prompts = list(islice(cycle(known), number))
     device = method.sd.device
     precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
-    stem, model = folder / "samples" / "sample", f"{method.sd.name} + {folder.name}"
+    stem = folder / "samples" / "sample"
+    model = f"{record(method)['base_model']} + {folder.name}"
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
         paths = _draw(method.sd, config, prompts, stem, model)
     show_on_card(folder, list(zip(paths, prompts, strict=True)))
