@@ -330,6 +330,19 @@ print(f"and no number of the picture changed by more than {change} of 255")
 # somebody who wants it gone. So mark what you make, and do not take a missing mark as a proof of anything.
 
 # %% [markdown]
+# A *model* can carry a label, too. Here is a part of the one that is saved beside what was learnt above:
+
+# %%
+from IPython.display import Markdown
+
+card = (method.save("runs/12-remembers") / "README.md").read_text(encoding="utf-8")
+Markdown(card[card.index("## What it learnt from"):])
+
+# %% [markdown]
+# The table comes from what `metadata.jsonl` says of each picture. **Whom would you have to ask** before you
+# pass this model on? And what would the last section say of pictures that somebody found on the web?
+
+# %% [markdown]
 # ## From "could be used" to "is used"
 #
 # A picture is used when it saves more time than it takes. That can be computed. **Write down first:** of
