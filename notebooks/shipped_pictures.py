@@ -229,7 +229,7 @@ def chapters(sd: StableDiffusion) -> None:
     )
     longer = FitConfig(max_train_steps=225, train_batch_size=4)
     _ship("08-dreambooth-with-prior", with_prior, unknown, longer)
-    edit = Imagic(sd, target_prompt=TARGET, embedding_steps=150, unet_steps=250, lora_rank=8)
+    edit = Imagic(sd, target_prompt=TARGET, embedding_steps=150, unet_steps=500, lora_rank=16)
     _ship("09-imagic", edit, edited(), None)
     _ship("10-lora", LoRA(sd, rank=16), unknown, FitConfig(max_train_steps=200))
 
@@ -254,7 +254,8 @@ def _ship(
             for path in learnt.path.rglob("*.safetensors"):
                 if path.stem == path.parent.name:  # as kohya's is called
                     path.unlink()
-        choose_license(learnt.path / CARD_NAME)
+        for card in learnt.path.rglob(CARD_NAME):
+            choose_license(card)
         learnt.path.rename(folder)
 
 
