@@ -111,6 +111,15 @@ def test_diffusers_file_has_exactly_the_keys_that_every_version_reads(model, sd,
     assert {t.shape[0 if ".down." in key else 1] for key, t in tensors.items()} == {3}
 
 
+def test_the_name_of_one_file_is_refused_before_anything_is_written(tiny, tmp_path):
+    """The refusal used to name a folder within, which it had made for that."""
+    for path in (tmp_path / "new.safetensors", tmp_path / "old.safetensors"):
+        (tmp_path / "old.safetensors").write_bytes(b"old")
+        with pytest.raises(ValueError, match=rf"{path.name} names one file, and a LoRA is saved"):
+            LoRA(tiny, rank=2).save(path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
 def test_kohya_file_has_exactly_kohyas_keys_and_alpha(model, sd, tmp_path):
     folder = trained(sd, rank=3, alpha=5.0, train_text_encoder=True).save(tmp_path / "my-lora")
     prefixes = (

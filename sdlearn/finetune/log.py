@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.finetune.config import FitConfig
@@ -90,6 +91,5 @@ def _keep_until(path: Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     if kept != lines:
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text("".join(kept), encoding="utf-8")
-        os.replace(unfinished, path)
+        with replaced_when_complete(path) as unfinished:
+            unfinished.write_text("".join(kept), encoding="utf-8")

@@ -120,7 +120,7 @@ def _train(
     if saved is not None:
         state.restore(*saved)
     keeper.open_log(state.step)
-    method.made = making(pictures, str(accelerator.device), getattr(method, "caption", None))
+    method.made = making(method, pictures, str(accelerator.device))
     method.made |= {"steps": state.step, **({} if saved is None else saved[1].get("made", {}))}
     try:
         if state.step < config.max_train_steps:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdlearn.data.encoded import descriptions
 from sdlearn.data.folder import Picture
 from sdlearn.data.streams import PictureStream
 from sdlearn.models.card import hardware
 
+if TYPE_CHECKING:
+    from sdlearn.finetune.method import Method
+
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers", "peft")
 MOST_LOOKED_AT = 20_000  # pictures, for their licences
 MOST_SOURCES = 10  # addresses that are kept of one author
 
 
-def making(
-    pictures: Any, device: str, caption: Callable[[Any], str] | None = None
-) -> dict[str, Any]:
-    """Return what is known before the first step; `steps` and `seconds` are counted on.
-
-    `caption` says what a picture is learnt under: its own caption, unless given.
-    """
-    stream = isinstance(pictures, PictureStream)
-    first = pictures.first() if stream else next(descriptions(pictures))
+def making(method: Method, pictures: Any, device: str) -> dict[str, Any]:
+    """Return what is known before the first step; `steps` and `seconds` are counted on."""
     return {
-        "prompt": first.text if caption is None else caption(first),
+        "prompt": next(learnt_under(method, pictures)),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "hardware": hardware(device),
         "versions": {name: version(name) for name in PACKAGES},
@@ -36,6 +32,17 @@ def making(
         "steps": 0,
         "seconds": 0.0,
     }
+
+
+def learnt_under(method: Method, pictures: Any) -> Iterator[str]:
+    """Go through what pictures are learnt under: their own captions, if the method has none.
+
+    Of a stream only the first is known.
+    """
+    stream = isinstance(pictures, PictureStream)
+    known = iter([pictures.first()]) if stream else descriptions(pictures)
+    caption = getattr(method, "caption", None)
+    return (picture.text if caption is None else caption(picture) for picture in known)
 
 
 def added_up(stages: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -97,11 +97,14 @@ class TrainedParts:
         weights is the same whenever it was trained. With `whole_model` the other parts as well, so
         that the folder opens like any model. It takes the place of what an earlier run saved there;
         see `in_its_place`. Without LoRA, a path that ends in `.safetensors` becomes the whole model
-        in one file, as `save_single_file` writes it.
+        in one file, as `save_single_file` writes it; with LoRA it raises ValueError.
         """
         folder = Path(path).expanduser()
-        if self.lora is None and is_file(folder):
+        if is_file(folder) and self.lora is not None:
+            raise ValueError(f"{folder} names one file, and a LoRA is saved as two: name a folder")
+        if is_file(folder):
             return save_single_file(self.sd, folder)
+        facts = {**record, "made": made}
         models = self.models if self.lora is None else {}
         with in_its_place(folder, whole_model=whole_model) as written:
             if self.lora is not None:
@@ -114,8 +117,8 @@ class TrainedParts:
                     model.save_pretrained(written / name, safe_serialization=True)
                 else:
                     save_text_encoder(model, written / name)
-            write_record(written, {**record, "made": made})
-            write_card(written, {**record, "made": made})
+            write_record(written, facts)
+            write_card(written, facts)
         return folder
 
 

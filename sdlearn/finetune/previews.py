@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm.auto import tqdm
 
-from sdlearn.data.encoded import descriptions
 from sdlearn.data.png import save_generated
-from sdlearn.data.streams import PictureStream
 from sdlearn.finetune.card import show_on_card
+from sdlearn.finetune.making import learnt_under
 from sdlearn.finetune.method import record
 from sdlearn.models.samplers import check_steps
 
@@ -50,9 +49,7 @@ def draw_samples(
     The prompts are those that the first pictures were learnt under. Sampler steps and guidance
     scale are those of previews. Returns the PNGs' paths.
     """
-    first = [pictures.first()] if isinstance(pictures, PictureStream) else descriptions(pictures)
-    caption = getattr(method, "caption", None) or (lambda picture: picture.text)
-    known = list(dict.fromkeys(caption(picture) for picture in islice(first, LOOKED_AT)))
+    known = list(dict.fromkeys(islice(learnt_under(method, pictures), LOOKED_AT)))
     prompts = list(islice(cycle(known), number))
     device = method.sd.device
     precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)

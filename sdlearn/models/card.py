@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from sdlearn.models.writing import replaced_when_complete
+
 FACTS, MEASUREMENTS, CARD = "recipe.json", "measurements.json", "README.md"
 
 
@@ -44,9 +46,8 @@ def refresh_card(folder: Path) -> None:
         stages="\n".join(rows),
         measurements=table,
     )
-    temporary = folder / f"{CARD}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, folder / CARD)
+    with replaced_when_complete(folder / CARD) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _losses(summary: dict[str, float]) -> str:

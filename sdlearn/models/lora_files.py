@@ -44,11 +44,8 @@ KEY = re.compile(rf"(?P<name>.+)\.(?P<side>{'|'.join(map(re.escape, SIDES))})")
 def write_lora(folder: Path, sd: StableDiffusion, record: Mapping[str, Any]) -> None:
     """Write the adapter that was trained in a model to a folder, for diffusers and for kohya.
 
-    Weights are written in float32. The record goes to the header of both files. Raises ValueError
-    for the name of a file.
+    Weights are written in float32. The record goes to the header of both files.
     """
-    if folder.suffix == ".safetensors":
-        raise ValueError(f"{folder} names one file, and a LoRA is saved as two: name a folder")
     lora = read_adapter(sd)
     facts = {"sdlearn": json.dumps(record, ensure_ascii=False)}
     configs = json.dumps(_peft_configs(sd, lora), indent=2, sort_keys=True)

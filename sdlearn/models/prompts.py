@@ -26,21 +26,19 @@ def expand_prompt(prompt: str, tokenizer: Any) -> str:
     return prompt
 
 
-def warn_of_cut(prompts: Sequence[str], tokenizer: Any, length: int) -> None:
+def warn_of_cut(texts: Sequence[str], tokenizer: Any, length: int) -> None:
     """Warn of the words of prompts that are beyond `length` tokens, which no model reads.
 
     Of the first three such prompts, as a training run may have thousands.
     """
-    for prompt in prompts:
-        text = expand_prompt(prompt, tokenizer)
-        read = tokenizer(text, truncation=True, max_length=length).input_ids
-        if len(read) < length or len(WARNED) == MOST_WARNED or prompt in WARNED:
+    for text in texts:
+        if len(WARNED) == MOST_WARNED or text in WARNED:
             continue
         every = tokenizer(
             text, truncation=True, max_length=sys.maxsize, return_offsets_mapping=True
         ).offset_mapping
         if len(every) > length:
-            WARNED.add(prompt)
+            WARNED.add(text)
             rest = text[every[length - 1][0] :].strip()
             last = "; others are cut without a word" if len(WARNED) == MOST_WARNED else ""
             warnings.warn(

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdlearn.models.writing import replaced_when_complete
+
 RECORD_NAME = "artefact.json"
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write beside saved parts what they were made from."""
     text = json.dumps(record, indent=2, ensure_ascii=False)
-    (folder / RECORD_NAME).write_text(text + "\n", encoding="utf-8")
+    with replaced_when_complete(folder / RECORD_NAME) as unfinished:
+        unfinished.write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> dict[str, Any]:

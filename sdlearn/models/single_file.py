@@ -7,7 +7,6 @@ Ours also says in its header how the parts are built, so that mini and others op
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from sdlearn.models.original_keys import CLIP, UNET, XL_OPEN_CLIP, Place, as_in_
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
 from sdlearn.models.tensor_files import opened
+from sdlearn.models.writing import replaced_when_complete
 
 WORDS = "text_model.embeddings.token_embedding.weight"
 KINDS = {f"{XL_OPEN_CLIP}token_embedding.weight": "sdxl", f"{CLIP}{WORDS}": "sd15"}
@@ -83,9 +83,8 @@ def save_single_file(
         if sd.noise_scheduler.config.get(setting) == value:
             tensors[mark] = torch.zeros(0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    save_file(tensors, unfinished, metadata={"format": "pt", HEADER: json.dumps(_header(sd))})
-    os.replace(unfinished, path)
+    with replaced_when_complete(path) as unfinished:
+        save_file(tensors, unfinished, metadata={"format": "pt", HEADER: json.dumps(_header(sd))})
     return path
 
 

@@ -175,11 +175,10 @@ def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], length: int) -> 
 
     Warns of what is cut off.
     """
-    warn_of_cut(prompts, tokenizer, length)
-    return tokenizer(
-        [expand_prompt(prompt, tokenizer) for prompt in prompts],
-        padding="max_length",
-        max_length=length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids
+    texts = [expand_prompt(prompt, tokenizer) for prompt in prompts]
+    encoded = tokenizer(
+        texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    full = encoded.attention_mask.all(dim=1).tolist()  # only these can have been cut
+    warn_of_cut([text for text, own in zip(texts, full, strict=True) if own], tokenizer, length)
+    return encoded.input_ids
