@@ -199,7 +199,7 @@ def test_a_decoder_with_larger_features_draws_the_same_in_float32_and_nothing_in
 
 def test_creatures_to_learn_from_and_to_draw_are_never_of_one_combination():
     from sdlearn.claims.latent_runs import STYLE, creatures, told
-    from sdlearn.data.world import is_held_out
+    from sdlearn.data.faces import is_held_out
 
     seen, new = creatures(20, held_out=False), creatures(10, held_out=True)
     assert [len(seen), len(new)] == [20, 10]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
+from sdlearn.data.faces import ATTRIBUTE_VALUES, sample_attributes
 from sdlearn.data.render import draw
-from sdlearn.data.world import ATTRIBUTE_VALUES, sample_attributes
 from sdlearn.evaluate import (
     Judges,
     attribute_fit,

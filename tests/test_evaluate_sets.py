@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from sdlearn.data.faces import sample_attributes
 from sdlearn.data.render import draw
-from sdlearn.data.world import sample_attributes
 from sdlearn.evaluate import Judges
 from sdlearn.evaluate.bootstrap import bootstrap, bootstrap_mean
 from sdlearn.evaluate.distributions import coverage, frechet_distance, kid

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sdlearn.data.captions import caption, mentioned
+from sdlearn.data.faces import is_held_out, sample_attributes
 from sdlearn.data.render import characters, draw, render
 from sdlearn.data.styles import BASE_STYLES
 from sdlearn.data.vocabulary import BACKGROUNDS
-from sdlearn.data.world import is_held_out, sample_attributes
 
 DIGEST = (
     "import hashlib;from sdlearn.data.render import characters, render;"
@@ -61,7 +61,7 @@ def test_held_out_combinations_are_a_tenth_and_never_sampled_for_training() -> N
     assert not any(is_held_out(a) for _, a in characters(500))
     assert all(is_held_out(a) for _, a in characters(100, held_out=True))
     rng = random.Random(0)
-    from sdlearn.data.world import _draw
+    from sdlearn.data.faces import _draw
 
     share = sum(is_held_out(_draw(rng)) for _ in range(5000)) / 5000
     assert 0.08 < share < 0.12

@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 from sdlearn.claims.bench import Bench, sheet
 from sdlearn.claims.held_out import kid_to, plain_prompts
 from sdlearn.claims.work import Unit
+from sdlearn.data.faces import ATTRIBUTE_VALUES
 from sdlearn.data.folder import to_pixel_values
 from sdlearn.data.render import Character, characters, render
-from sdlearn.data.world import ATTRIBUTE_VALUES
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.evaluate.distributions import frechet_distance
 from sdlearn.evaluate.metrics import seen_shares

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from itertools import product
 
 from sdlearn.data.captions import caption
+from sdlearn.data.faces import Attributes
 from sdlearn.data.folder import Picture
 from sdlearn.data.licenses import license_of
 from sdlearn.data.render import draw, paint
 from sdlearn.data.styles import BASE_STYLES
 from sdlearn.data.subjects import SUBJECT_STYLES, SubjectStyle
 from sdlearn.data.vocabulary import BACKGROUNDS
-from sdlearn.data.world import Attributes
 
 STYLES = (*BASE_STYLES, *SUBJECT_STYLES)
 

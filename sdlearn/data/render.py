@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
-from sdlearn.data.world import Attributes, avatar_options, sample_attributes
+from sdlearn.data.faces import Attributes, avatar_options, sample_attributes
 
 Character = tuple[int, Attributes]
 """A character's index in the world, which also seeds what no attribute says, and its attributes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.data.captions import LANGUAGES, caption
-from sdlearn.data.world import Attributes
+from sdlearn.data.faces import Attributes
 from sdlearn.evaluate.config import EvaluateConfig
 from sdlearn.evaluate.drawing import draw_prompts, reconstruction_psnr
 from sdlearn.evaluate.judges import Judges

@@ -12,8 +12,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sdlearn.data.captions import caption, mentioned
+from sdlearn.data.faces import Attributes
 from sdlearn.data.render import characters, render
-from sdlearn.data.world import Attributes
 from sdlearn.pretrain.config import PretrainConfig
 
 HELD_OUT_PICTURES = 1_000  # of combinations never trained on, for every measurement

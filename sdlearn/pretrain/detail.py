@@ -14,9 +14,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from sdlearn.data.faces import Attributes
 from sdlearn.data.render import draw
 from sdlearn.data.styles import BASE_STYLES
-from sdlearn.data.world import Attributes
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset
 

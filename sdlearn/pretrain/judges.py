@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer, ResNetConfig, ResNetForImageClassification, ResNetModel
 
-from sdlearn.data.world import ATTRIBUTE_VALUES, Attributes
+from sdlearn.data.faces import ATTRIBUTE_VALUES, Attributes
 from sdlearn.pretrain.clip import save_clip, train_clip
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset
