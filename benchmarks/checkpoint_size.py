@@ -19,10 +19,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from sdlearn.data.characters import draw_character
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.checkpoint import checkpoints
 from sdlearn.models import StableDiffusion
 from sdlearn.models.architectures import SD15
 from sdlearn.models.clip_tokenizer import clip_tokenizer
+from sdlearn.training.checkpoint import checkpoints
 
 NARROW: dict[str, Any] = {"block_out_channels": (32, 32, 32, 32)}
 SIZE = 128  # pixels

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import Picture
 from sdlearn.finetune import DreamBooth, FitConfig, FullFineTuning, LoRA, TextualInversion, fit
-from sdlearn.finetune.imagic_stages import UNetStage
+from sdlearn.finetune.imagic.stages import UNetStage
 from sdlearn.models import StableDiffusion, load
 
 PROMPT = "a smiling person"

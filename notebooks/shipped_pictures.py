@@ -54,15 +54,15 @@ from sdlearn.finetune import (
     fit,
     run,
 )
-from sdlearn.finetune.card import UNCHOSEN
 from sdlearn.finetune.class_pictures import class_pictures
 from sdlearn.models.earlier import CARD_NAME
+from sdlearn.models.provenance import UNCHOSEN
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from sdlearn.finetune.method import Method
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.method import Method
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 PICTURES, ARTEFACTS = RESULTS / "talk", RESULTS / "artefacts"

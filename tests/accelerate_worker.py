@@ -16,8 +16,9 @@ from runs import weights
 from safetensors.torch import save_file
 
 from sdlearn.data.folder import Picture
-from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, class_pictures, fit, keeping
+from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, class_pictures, fit
 from sdlearn.models import load
+from sdlearn.training import run_files
 
 PARTS = {"num_class_images": 3, "class_inference_steps": 1, "train_text_encoder": True}
 COUNT = 8  # pictures; an epoch is two steps of four
@@ -65,7 +66,7 @@ def main(model: str, folder: Path, batch_size: int) -> None:
     sd = load(model, device="cpu")
     counts: dict[str, int] = {}
     counted(counts, class_pictures, "_draw")
-    counted(counts, keeping, "save_checkpoint")
+    counted(counts, run_files, "save_checkpoint")
     config = FitConfig(
         max_train_steps=4,
         train_batch_size=batch_size,

@@ -13,8 +13,8 @@ from accelerate import Accelerator, DistributedType, PartialState
 from accelerate_worker import pictures
 
 from sdlearn.finetune import DreamBooth, FitConfig, fit, run
-from sdlearn.finetune.sharding import check_sharding, is_deepspeed
 from sdlearn.models import load
+from sdlearn.training.distributed import check_sharding, is_deepspeed
 
 CONFIG = FitConfig(
     max_train_steps=4,

@@ -16,8 +16,8 @@ from torch.testing import assert_close
 
 from sdlearn.data import write_pictures
 from sdlearn.finetune import fit, run
-from sdlearn.finetune.checkpoint import checkpoints
 from sdlearn.models import load
+from sdlearn.training.checkpoint import checkpoints
 
 TESTS = Path(__file__).parent
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]

@@ -25,8 +25,8 @@ from sdlearn.claims.running import run_claim
 from sdlearn.claims.size import SMALL
 from sdlearn.evaluate.bootstrap import Interval
 from sdlearn.finetune import FitConfig
-from sdlearn.finetune.batches import draw_batch
 from sdlearn.models import load
+from sdlearn.training.batches import draw_batch
 
 TOY = replace(SMALL, train_steps=1, sampler_steps=1, effort=0.001)
 

@@ -10,7 +10,7 @@ from sdlearn.commands.imagic import judging
 from sdlearn.course.imagic_sheet import CHOSEN, draw_imagic_sheet
 from sdlearn.data import write_pictures
 from sdlearn.data.png import read_generated
-from sdlearn.finetune.imagic_eta import EtaChoice, choose_eta
+from sdlearn.finetune.imagic.eta import EtaChoice, choose_eta
 
 TARGET = "a photo of a red toy"
 FAST = ["--embedding-steps", "2", "--unet-steps", "1", "--unet-learning-rate", "1e-3"]

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel
 
 from sdlearn import cli
 from sdlearn.data import write_pictures
-from sdlearn.finetune.checkpoint import checkpoints
+from sdlearn.training.checkpoint import checkpoints
 
 PRIOR = ["--num-class-images", "2", "--class-inference-steps", "1", "--class-batch-size", "1"]
 BOTH = ["--train-text-encoder"]

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 
 from sdlearn.data import LazyFolder, Picture, write_pictures
 from sdlearn.finetune import FitConfig, FullConfig, FullFineTuning, fit, run
-from sdlearn.finetune.batches import Place
 from sdlearn.finetune.captioning import Captions
 from sdlearn.models import load
+from sdlearn.training.batches import Place
 
 FAST = FitConfig(max_train_steps=2, train_batch_size=2, learning_rate=1e-3)
 ALL = {"lr_scheduler": "cosine", "lr_warmup_steps": 2, "use_ema": True, "ema_decay": 0.5}

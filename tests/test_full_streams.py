@@ -11,9 +11,9 @@ from test_streams import png, write_archive, write_archives
 from sdlearn.data import LazyFolder, stream_archives, write_pictures
 from sdlearn.data.encoded import EncodedPicture
 from sdlearn.finetune import DreamBooth, FitConfig, FullFineTuning, fit, run
-from sdlearn.finetune.batches import Place
-from sdlearn.finetune.blocks import BlockRow
-from sdlearn.finetune.rows import Cut, ListRow, LoadedBatches
+from sdlearn.training.batches import Place
+from sdlearn.training.sources import Cut, ListRow, LoadedBatches
+from sdlearn.training.stream_source import BlockRow
 
 pytest.importorskip("webdataset")
 CONFIG = FitConfig(max_train_steps=7, train_batch_size=2, learning_rate=1e-3, use_ema=True)

@@ -8,11 +8,11 @@ import torch
 from torch.testing import assert_close
 
 from sdlearn.finetune import FitConfig, Imagic, ImagicConfig, fit, run
-from sdlearn.finetune.batches import draw_batch
-from sdlearn.finetune.imagic_embedding import LEARNT, interpolate
-from sdlearn.finetune.imagic_stages import EmbeddingStage
+from sdlearn.finetune.imagic.embedding import LEARNT, interpolate
+from sdlearn.finetune.imagic.stages import EmbeddingStage
 from sdlearn.models import load
 from sdlearn.models.conditioning import Conditioning
+from sdlearn.training.batches import draw_batch
 
 PROMPT = "a photo of a red toy"
 FAST = {"target_prompt": PROMPT, "num_inference_steps": 2, "etas": (0.0, 0.5, 1.0)}

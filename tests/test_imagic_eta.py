@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from sdlearn.finetune.imagic_eta import choose_eta, likeness
+from sdlearn.finetune.imagic.eta import choose_eta, likeness
 
 ETAS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 FALLING = [0.9, 0.9, 0.85, 0.8, 0.4, 0.2]  # half of the way down from 0.9 to 0.1 is 0.5

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from test_imagic import FAST, ONE, PROMPT, parts, same, trained
 
 from sdlearn.finetune import Imagic, ImagicResult, load_imagic
-from sdlearn.finetune.imagic_result import is_imagic, note_choice
+from sdlearn.finetune.imagic.result import is_imagic, note_choice
 from sdlearn.models import with_artefact
 
 ETAS = [0.0, 0.3, 1.0]

@@ -16,11 +16,11 @@ from sdlearn.finetune import (
     fit,
     run,
 )
-from sdlearn.finetune.batches import draw_batch
-from sdlearn.finetune.checkpoint import checkpoints
-from sdlearn.finetune.full_config import FULL_FIT
-from sdlearn.finetune.modes import Modes
-from sdlearn.finetune.state import choose_learning_rate
+from sdlearn.finetune.config import FULL_FIT
+from sdlearn.training.batches import draw_batch
+from sdlearn.training.checkpoint import checkpoints
+from sdlearn.training.modes import Modes
+from sdlearn.training.state import choose_learning_rate
 
 
 def dreambooth(tiny):

@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sdlearn.data.png import read_generated
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.checkpoint import checkpoints
-from sdlearn.finetune.keeping import Losses, LossWatch
+from sdlearn.training.checkpoint import checkpoints
+from sdlearn.training.run_files import Losses, LossWatch
 
 CONFIG = FitConfig(
     max_train_steps=5,

@@ -9,8 +9,8 @@ from runs import dreambooth, same, weights
 from torch.testing import assert_close
 
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.accelerating import make_accelerator
-from sdlearn.finetune.checkpoint import checkpoints
+from sdlearn.training.accelerator import make_accelerator
+from sdlearn.training.checkpoint import checkpoints
 
 CONFIG = FitConfig(max_train_steps=3, train_batch_size=2, learning_rate=1e-3)
 
@@ -28,7 +28,7 @@ def with_scaler(monkeypatch):
         made.append(accelerator)
         return accelerator
 
-    monkeypatch.setattr("sdlearn.finetune.loop.make_accelerator", make)
+    monkeypatch.setattr("sdlearn.training.loop.make_accelerator", make)
     return made
 
 

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune import FitConfig, LoRA, fit, run
-from sdlearn.finetune.batches import draw_batch
 from sdlearn.models.lora import TRAINED, adapted_layers, adapter_weights, new_adapter, parts_of
+from sdlearn.training.batches import draw_batch
 
 FAST = FitConfig(max_train_steps=3, train_batch_size=2, learning_rate=1e-2)
 

@@ -14,8 +14,6 @@ from tqdm import tqdm
 from sdlearn import cli
 from sdlearn.commands.plan import LEFT_OPEN, spelt_out
 from sdlearn.finetune import FitConfig
-from sdlearn.finetune.accelerating import make_accelerator
-from sdlearn.finetune.optimizer import check_optimizer
 from sdlearn.models.architectures import ARCHITECTURES
 from sdlearn.plan import Plan, PlanConfig, describe, plan, train_command
 from sdlearn.plan.advice import smaller
@@ -24,6 +22,8 @@ from sdlearn.plan.machine import GB, Machine, gpu_of
 from sdlearn.plan.needs import Tracer
 from sdlearn.plan.stages import stages
 from sdlearn.plan.table import memory_table
+from sdlearn.training.accelerator import make_accelerator
+from sdlearn.training.optimizer import check_optimizer
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from sdlearn.finetune import (
     TextualInversion,
     fit,
 )
-from sdlearn.finetune.accelerating import frozen_dtype
+from sdlearn.training.accelerator import frozen_dtype
 
 METHODS = {
     "textual-inversion": lambda sd: TextualInversion(sd, placeholder_token="<new>"),
@@ -51,7 +51,7 @@ def test_the_command_line_loads_frozen_parts_in_that_precision(
         raise ValueError("enough")
 
     monkeypatch.setattr("sdlearn.models.load", load)
-    monkeypatch.setattr("sdlearn.finetune.accelerating.frozen_dtype", lambda fit: torch.float64)
+    monkeypatch.setattr("sdlearn.training.accelerator.frozen_dtype", lambda fit: torch.float64)
     write_pictures(tmp_path / "pictures", pictures[:1])
     method, *settings = options
     arguments = [method, str(tmp_path / "pictures"), "--output", str(tmp_path / "learnt")]

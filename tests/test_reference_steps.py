@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.batches import draw_batch
+from sdlearn.training.batches import draw_batch
 
 TOKEN = "<my-character>"
 TIME_IDS = torch.tensor(

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 from sdlearn.data.folder import Picture
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.batches import draw_batch
 from sdlearn.finetune.templates import OBJECT_TEMPLATES, STYLE_TEMPLATES, fill
+from sdlearn.training.batches import draw_batch
 
 TOKEN = "<my-character>"
 FAST = FitConfig(max_train_steps=3, train_batch_size=2, learning_rate=1e-2)

@@ -21,7 +21,7 @@ from sdlearn.finetune import (
     run,
     validation_loss,
 )
-from sdlearn.finetune.batches import sample_generator
+from sdlearn.training.batches import sample_generator
 
 FAST = FitConfig(max_train_steps=4, train_batch_size=2, learning_rate=1e-3, validation_steps=2)
 

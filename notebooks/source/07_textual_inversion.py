@@ -151,7 +151,7 @@ checks.keep_old_rows(keep_old_rows)
 
 # %%
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.batches import draw_batch
+from sdlearn.training.batches import draw_batch
 
 WORD, SENTENCE, RATE, GAMMA = "<my-character>", "a picture of {}", 2e-3, 0.1
 ready_made = TextualInversion(sd, placeholder_token=WORD, initializer_token="person",

@@ -146,7 +146,7 @@ checks.count_trained(count_trained)
 
 # %%
 from sdlearn.finetune import DreamBooth, FitConfig, fit, run
-from sdlearn.finetune.batches import draw_batch
+from sdlearn.training.batches import draw_batch
 
 PROMPT = f"a picture of sks {KIND}"
 LEARNING_RATE = sd.learning_rates.get("dreambooth", DreamBooth.default_learning_rate)

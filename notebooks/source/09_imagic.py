@@ -54,7 +54,7 @@ show_pictures([picture.image, *[draw(sd, target_prompt, seed) for seed in range(
 
 # %%
 from sdlearn.data.folder import to_pixel_values
-from sdlearn.finetune.batches import draw_batch
+from sdlearn.training.batches import draw_batch
 
 sd.freeze()
 pixel_values = to_pixel_values(picture.image, sd.image_size)[None].to(device)

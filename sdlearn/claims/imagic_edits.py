@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.imagic_result import ImagicResult
+    from sdlearn.finetune.imagic.result import ImagicResult
 
 ETAS = tuple(i / 10 for i in range(11))
 ALL, WITHOUT_B, WITHOUT_A = "all stages", "without B", "without A"

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from sdlearn.data.folder import Picture
     from sdlearn.finetune import FitConfig
-    from sdlearn.finetune.batches import Batch
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.batches import Batch
 
 IMAGE_SIZE = 32  # pixels, height and width; the judges still see style and background at that
 STYLES, COLOURS = tuple(sorted(BASE_STYLES)), tuple(BACKGROUNDS)

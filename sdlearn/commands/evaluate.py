@@ -126,7 +126,7 @@ class Evaluate:
         from sdlearn.evaluate import Judges
         from sdlearn.evaluate.artefact import Drawer, measure_artefact
         from sdlearn.evaluate.naming import named
-        from sdlearn.finetune.imagic_result import is_imagic
+        from sdlearn.finetune.imagic.result import is_imagic
 
         pictures, edit = self._pictures(), is_imagic(path)
         if edit and len(pictures) != 1:
@@ -160,7 +160,7 @@ class Evaluate:
         from sdlearn.evaluate.artefact import measure_edit
         from sdlearn.evaluate.figures import class_figures
         from sdlearn.evaluate.situations import CAPTION_WORD
-        from sdlearn.finetune.imagic_result import load_imagic
+        from sdlearn.finetune.imagic.result import load_imagic
         from sdlearn.models import load
 
         result = load_imagic(load(self.model), path)

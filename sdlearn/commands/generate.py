@@ -57,7 +57,7 @@ class Generate:
         paths = self._output_paths()
         from tqdm import tqdm
 
-        from sdlearn.finetune.imagic_result import is_imagic, load_imagic
+        from sdlearn.finetune.imagic.result import is_imagic, load_imagic
         from sdlearn.models import load
         from sdlearn.models.samplers import check_steps
 

@@ -11,7 +11,8 @@ import tyro
 from sdlearn.commands.output import prepare_output
 from sdlearn.data.folder import Picture, read_image, read_pictures
 from sdlearn.data.png import save_generated
-from sdlearn.finetune.config import FitConfig, ImagicConfig
+from sdlearn.finetune.config import ImagicConfig
+from sdlearn.training.config import FitConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from sdlearn.finetune import Imagic
-    from sdlearn.finetune.imagic_eta import EtaChoice
+    from sdlearn.finetune.imagic.eta import EtaChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class TrainImagic:
         from accelerate import PartialState
 
         from sdlearn.finetune import Imagic, run
-        from sdlearn.finetune.accelerating import frozen_dtype
         from sdlearn.models import load
+        from sdlearn.training.accelerator import frozen_dtype
 
         imagic = Imagic(load(self.model, dtype=frozen_dtype(self.fit)), self.method)
         run(imagic.fit([picture], self.fit))
@@ -54,8 +55,8 @@ class TrainImagic:
 
     def _finish(self, imagic: Imagic, picture: Picture) -> None:
         """Save, draw every eta, choose one, and say which and where."""
-        from sdlearn.finetune.card import show_on_card
-        from sdlearn.finetune.imagic_result import note_choice
+        from sdlearn.finetune.imagic.result import note_choice
+        from sdlearn.models.provenance import show_on_card
 
         folder = imagic.save(self.output)
         measures = judging(self.model, picture.image, self.method.target_prompt)

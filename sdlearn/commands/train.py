@@ -14,12 +14,13 @@ from sdlearn.commands.output import prepare_output
 from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.streams import stream_archives
 from sdlearn.finetune.config import (
+    FULL_FIT,
     DreamBoothConfig,
-    FitConfig,
+    FullConfig,
     LoRAConfig,
     TextualInversionConfig,
 )
-from sdlearn.finetune.full_config import FULL_FIT, FullConfig
+from sdlearn.training.config import FitConfig
 
 if TYPE_CHECKING:
     from sdlearn.finetune import Method
@@ -50,10 +51,10 @@ class _Run(ABC):
         from accelerate import PartialState
 
         from sdlearn.finetune import TextualInversion, fit, run
-        from sdlearn.finetune.accelerating import frozen_dtype
-        from sdlearn.finetune.previews import draw_samples
         from sdlearn.models import load
         from sdlearn.models.single_file import check_single_file, is_file
+        from sdlearn.training.accelerator import frozen_dtype
+        from sdlearn.training.previews import draw_samples
 
         sd = load(self.model, dtype=frozen_dtype(self.fit))
         method = self.make_method(sd)

@@ -11,7 +11,7 @@ from sdlearn.course.demo.layout import Box
 from sdlearn.course.demo.sheet import INK, MADE_BY_AI, PAPER, QUIET, paste, write
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.imagic_eta import EtaChoice
+    from sdlearn.finetune.imagic.eta import EtaChoice
 
 MARGIN, GAP, TILE, LABEL, COLUMNS = 32, 16, 200, 64, 6  # pixels, and tiles a row
 TITLE, FOOTER = 100, 96  # pixels

@@ -29,14 +29,14 @@ from sdlearn.course.clicks import kernel
 from sdlearn.course.results import shipped_artefact
 from sdlearn.course.training_view import watch
 from sdlearn.finetune import FitConfig, Imagic, fit, run
-from sdlearn.finetune.log import read_losses
+from sdlearn.training.log import read_losses
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from sdlearn.data.folder import Picture
     from sdlearn.finetune import TrainStep
-    from sdlearn.finetune.method import Method
+    from sdlearn.training.method import Method
 
 QUICK = "SDLEARN_QUICK"  # set by tests that only want to see every cell run
 QUICK_STEPS = 2

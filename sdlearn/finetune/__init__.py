@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sdlearn.finetune.config import (
         DreamBoothConfig,
-        FitConfig,
+        FullConfig,
         ImagicConfig,
         LoRAConfig,
         TextualInversionConfig,
     )
     from sdlearn.finetune.dreambooth import DreamBooth
     from sdlearn.finetune.full import FullFineTuning
-    from sdlearn.finetune.full_config import FullConfig
-    from sdlearn.finetune.imagic import Imagic
-    from sdlearn.finetune.imagic_eta import choose_eta
-    from sdlearn.finetune.imagic_result import ImagicResult, load_imagic
-    from sdlearn.finetune.loop import TrainStep, fit, run
+    from sdlearn.finetune.imagic.edit import Imagic
+    from sdlearn.finetune.imagic.eta import choose_eta
+    from sdlearn.finetune.imagic.result import ImagicResult, load_imagic
     from sdlearn.finetune.lora import LoRA
-    from sdlearn.finetune.method import Method
     from sdlearn.finetune.textual_inversion import TextualInversion
-    from sdlearn.finetune.validation import validation_loss
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.loop import TrainStep, fit, run
+    from sdlearn.training.method import Method
+    from sdlearn.training.validation import validation_loss
 
 __all__ = [
     "DreamBooth",
@@ -50,31 +50,31 @@ __all__ = [
     "validation_loss",
 ]
 
-_FILE_OF = {
-    "DreamBooth": "dreambooth",
-    "DreamBoothConfig": "config",
-    "FitConfig": "config",
-    "FullConfig": "full_config",
-    "FullFineTuning": "full",
-    "Imagic": "imagic",
-    "ImagicConfig": "config",
-    "ImagicResult": "imagic_result",
-    "LoRA": "lora",
-    "LoRAConfig": "config",
-    "Method": "method",
-    "TextualInversion": "textual_inversion",
-    "TextualInversionConfig": "config",
-    "TrainStep": "loop",
-    "choose_eta": "imagic_eta",
-    "fit": "loop",
-    "load_imagic": "imagic_result",
-    "run": "loop",
-    "validation_loss": "validation",
+_MODULE_OF = {
+    "DreamBooth": "sdlearn.finetune.dreambooth",
+    "DreamBoothConfig": "sdlearn.finetune.config",
+    "FitConfig": "sdlearn.training.config",
+    "FullConfig": "sdlearn.finetune.config",
+    "FullFineTuning": "sdlearn.finetune.full",
+    "Imagic": "sdlearn.finetune.imagic.edit",
+    "ImagicConfig": "sdlearn.finetune.config",
+    "ImagicResult": "sdlearn.finetune.imagic.result",
+    "LoRA": "sdlearn.finetune.lora",
+    "LoRAConfig": "sdlearn.finetune.config",
+    "Method": "sdlearn.training.method",
+    "TextualInversion": "sdlearn.finetune.textual_inversion",
+    "TextualInversionConfig": "sdlearn.finetune.config",
+    "TrainStep": "sdlearn.training.loop",
+    "choose_eta": "sdlearn.finetune.imagic.eta",
+    "fit": "sdlearn.training.loop",
+    "load_imagic": "sdlearn.finetune.imagic.result",
+    "run": "sdlearn.training.loop",
+    "validation_loss": "sdlearn.training.validation",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its file on first use."""
-    if name not in _FILE_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'sdlearn.finetune' has no attribute '{name}'")
-    return getattr(import_module(f"sdlearn.finetune.{_FILE_OF[name]}"), name)
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -13,7 +13,7 @@ from sdlearn.finetune.templates import fill
 if TYPE_CHECKING:
     from sdlearn.data.encoded import EncodedPicture
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.full_config import FullConfig
+    from sdlearn.finetune.config import FullConfig
 
 NO_CAPTION = ""  # what guidance compares a prompt with
 

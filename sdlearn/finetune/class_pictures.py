@@ -22,8 +22,9 @@ from sdlearn.data.record import keep_record
 from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.config import DreamBoothConfig, FitConfig
+    from sdlearn.finetune.config import DreamBoothConfig
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.config import FitConfig
 
 RECORD_NAME = "class_pictures.json"
 

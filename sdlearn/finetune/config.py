@@ -1,4 +1,4 @@
-"""Every number of a training run, with its unit and where its default comes from.
+"""What each method learns and how, with units and where the defaults come from.
 
 This file imports no torch: the command line builds its `--help` from it.
 """
@@ -9,87 +9,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sdlearn.finetune.config_checks import (
-    at_least,
-    check_text_encoder_rate,
-    check_warmup,
-    expand_path,
-)
 from sdlearn.finetune.templates import OBJECT_TEMPLATES
+from sdlearn.training.config import FitConfig, at_least, expand_path
 
-Precision = Literal["no", "bf16", "fp16"]
 LoRAInit = Literal["gaussian", "kaiming"]
-LearningRateSchedule = Literal[
-    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
-]
-FLAT_SCHEDULES = ("constant", "constant_with_warmup")  # do not depend on how long a run is
-MAX_SEED = 2**43  # torch takes 64 bits, and each step multiplies by a million
+# how `sdlearn train full` trains unless told otherwise; warm-up and cosine as Waifu Diffusion
+FULL_FIT = FitConfig(lr_scheduler="cosine", lr_warmup_steps=20, snr_gamma=5.0, use_ema=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig:
-    """How to train, whatever the method."""
+class FullConfig:
+    """How to fine-tune in general: the whole U-Net on many captioned pictures, as Waifu Diffusion.
 
-    max_train_steps: int = 400  # optimizer steps; 200 to 800 for DreamBooth (diffusers)
-    train_batch_size: int = 4  # pictures a forward pass and process
-    gradient_accumulation_steps: int = 1  # forward passes an optimizer step
-    learning_rate: float | None = None  # None: what suits the method and the model
-    lr_scheduler: LearningRateSchedule = "constant"  # diffusers' name
-    lr_warmup_steps: int = 0  # optimizer steps
-    adam_beta1: float = 0.9  # AdamW's own default
-    adam_beta2: float = 0.999  # AdamW's own default
-    adam_weight_decay: float = 1e-2  # a step and learning rate; methods may take none
-    adam_epsilon: float = 1e-8  # AdamW's own default
-    max_grad_norm: float = 1.0  # L2 norm over everything trained; 0: no clipping
-    snr_gamma: float | None = None
-    """min-SNR weights, 5 in the paper (Hang et al. 2023, arXiv:2303.09556); inf: all weigh 1; None:
-    what suits method and model, for most the same"""
-    resolution: int | None = None  # pixels, height and width; None: the model's own
-    random_flip: bool = False  # mirror half the pictures; off, as hair partings and text have sides
-    mixed_precision: Precision = "no"  # of the forward pass; what trains stays float32
-    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them
-    use_8bit_adam: bool = False  # moments in 8 bits, by bitsandbytes; on CUDA GPUs only
-    allow_tf32: bool = False  # faster, coarser float32 products on Ampere GPUs and newer
-    use_ema: bool = False  # average the weights over the steps, and end with the average
-    ema_decay: float = 0.9999  # a step, reached over a ramp (diffusers)
-    seed: int = 0  # of every random number of the run
-    output_dir: Path | None = None  # checkpoints and log; None: neither
-    checkpointing_steps: int = 100  # optimizer steps; the last step is always kept
-    checkpoints_total_limit: int | None = 2  # newest ones to keep; None: all
-    logging_steps: int = 10  # optimizer steps between writes to the log
-    tensorboard: bool = False  # write the log for TensorBoard too, to output_dir/tensorboard
-    preview_prompts: tuple[str, ...] = ()  # drawn as it trains, to output_dir/previews
-    preview_steps: int = 100  # optimizer steps between previews; the last step is drawn too
-    preview_inference_steps: int = 20  # sampler steps of a preview
-    preview_guidance_scale: float = 5.0  # of the previews; 1 is none
-    validation_steps: int = 100  # optimizer steps between losses on validation pictures, if given
-    resume: bool = False  # go on from the newest checkpoint in output_dir
+    Captions may hold {text} (English), {text_ja} (Japanese) or the name of an attribute.
+    """
+
+    captions: tuple[str, ...] = ("{text}",)  # one of them at random each time
+    caption_style: Literal["sentences", "tags"] = "sentences"  # tags: parted by commas
+    keep_tags: int = 1  # first tags that always stay in front; what a picture is comes first
+    shuffle_tags: bool = True  # the others come in another order each time
+    tag_dropout: float = 0.0  # share of the other tags left out each time
+    caption_dropout: float = 0.1  # share of pictures without a caption, as SD 1 was trained
+    aspect_ratio_buckets: bool = True  # keep the pictures' shapes; off: cut them to squares
+    noise_offset: float = 0.0  # 0.05 to 0.1 for darker and brighter pictures; 0: none
+    train_text_encoder: bool = False  # learns new words better, forgets old ones sooner
+    text_encoder_learning_rate: float | None = None  # None: a fifth of the U-Net's
+    cache_latents: bool = True  # all in memory; off: made anew each time. Streams never are
+    cache_dir: Path | None = None  # keeps latents' moments on disk, for streams and later runs too
+    save_whole_model: bool = False  # save all parts as a model folder, not only what was trained
 
     def __post_init__(self) -> None:
-        """Raise ValueError, naming the field, for bad values."""
-        expand_path(self, "output_dir")
-        at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
-        at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
-        at_least(self, 1, "preview_steps", "preview_inference_steps", "validation_steps")
-        at_least(self, 0, "preview_guidance_scale")
-        at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
-        for name in ("learning_rate", "snr_gamma", "adam_epsilon"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}: give a number above 0")
-        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}: give a number from 0 to below 1"
-                )
-        if self.seed > MAX_SEED:
-            raise ValueError(f"seed is {self.seed}: give a whole number from 0 to {MAX_SEED}")
-        check_warmup(self)
-        if self.resume and self.output_dir is None:
-            raise ValueError("resume needs an output_dir: name the folder with the checkpoints")
-        for name in ("tensorboard", "preview_prompts"):
-            if getattr(self, name) and self.output_dir is None:
-                raise ValueError(f"{name} needs an output_dir: name the folder to write to")
+        expand_path(self, "cache_dir")
+        at_least(self, 0, "keep_tags", "noise_offset")
+        for name in ("tag_dropout", "caption_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a share from 0 to 1")
+        if not self.captions or not all(caption.strip() for caption in self.captions):
+            raise ValueError("captions has an empty one: give such as {text} or 'a photo'")
+        check_text_encoder_rate(self.text_encoder_learning_rate, self.train_text_encoder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,3 +194,16 @@ class LoRAConfig:
         for name in ("target_modules", "text_encoder_target_modules"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty: name layers, such as to_q or q_proj")
+
+
+def check_text_encoder_rate(rate: float | None, train_text_encoder: bool) -> None:
+    """Raise ValueError for a text encoder's learning rate that is wrong, or of no effect."""
+    if rate is None:
+        return
+    if not rate > 0:
+        raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
+    if not train_text_encoder:
+        raise ValueError(
+            f"text_encoder_learning_rate is {rate}, but the text encoder does not train: set "
+            "train_text_encoder with it"
+        )

@@ -16,15 +16,16 @@ import torch
 from sdlearn.data.cache import MomentCache
 from sdlearn.data.encoded import Joined, descriptions
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.finetune.batches import Batch
 from sdlearn.finetune.class_pictures import class_folder, class_pictures, own_pictures
-from sdlearn.finetune.config import DreamBoothConfig, FitConfig
+from sdlearn.finetune.config import DreamBoothConfig
 from sdlearn.finetune.lora import LoRA
-from sdlearn.finetune.making import credits_of
-from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.parts import TrainedParts
 from sdlearn.finetune.templates import fill
 from sdlearn.models.samplers import check_steps
+from sdlearn.training.batches import Batch
+from sdlearn.training.config import FitConfig
+from sdlearn.training.making import credits_of
+from sdlearn.training.method import denoising_losses, record, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture

@@ -15,14 +15,14 @@ from sdlearn.data.cache import MomentCache, picture_size
 from sdlearn.data.encoded import LazyFolder, descriptions
 from sdlearn.data.loading import PictureLoader
 from sdlearn.data.streams import PictureStream
-from sdlearn.finetune.blocks import BlockRow
-from sdlearn.finetune.method import training_size
-from sdlearn.finetune.rows import Cut, ListRow, LoadedBatches, RowBatches
+from sdlearn.training.method import training_size
+from sdlearn.training.sources import Cut, ListRow, LoadedBatches, RowBatches
+from sdlearn.training.stream_source import BlockRow
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.batches import Batch, Place
-    from sdlearn.finetune.config import FitConfig
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.batches import Batch, Place
+    from sdlearn.training.config import FitConfig
 
 MOST_CACHED_BYTES = 8 * 2**30  # moments of SD 1.5 take 128 kB a picture, twice that if mirrored
 

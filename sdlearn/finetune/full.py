@@ -14,17 +14,17 @@ import torch
 
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.captioning import NO_CAPTION, Captions
-from sdlearn.finetune.config import FitConfig
+from sdlearn.finetune.config import FullConfig
 from sdlearn.finetune.feeding import Feed
-from sdlearn.finetune.full_config import FullConfig
-from sdlearn.finetune.method import denoising_losses, record
 from sdlearn.finetune.parts import TrainedParts
+from sdlearn.training.config import FitConfig
+from sdlearn.training.method import denoising_losses, record
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.batches import Batch, Place
-    from sdlearn.finetune.rows import RowBatches
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.batches import Batch, Place
+    from sdlearn.training.sources import RowBatches
 
 MOST_CACHED_CAPTIONS = 1000  # states of SD 1.5 take 240 kB each
 

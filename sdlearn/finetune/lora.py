@@ -16,15 +16,16 @@ import torch
 from sdlearn.data.cache import MomentCache
 from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.finetune.config import FitConfig, LoRAConfig
-from sdlearn.finetune.method import denoising_losses, record, training_size
+from sdlearn.finetune.config import LoRAConfig
 from sdlearn.finetune.parts import TrainedParts
 from sdlearn.finetune.templates import fill
+from sdlearn.training.config import FitConfig
+from sdlearn.training.method import denoising_losses, record, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.batches import Batch
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.batches import Batch
 
 
 class LoRA:

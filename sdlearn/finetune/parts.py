@@ -12,12 +12,12 @@ import torch
 from peft import LoraConfig
 
 from sdlearn.data.cache import CaptionCache
-from sdlearn.finetune.card import write_card
 from sdlearn.models import save_text_encoder
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.earlier import in_its_place
 from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
 from sdlearn.models.lora_files import write_lora
+from sdlearn.models.provenance import write_card
 from sdlearn.models.records import write_record
 from sdlearn.models.single_file import is_file, save_single_file
 

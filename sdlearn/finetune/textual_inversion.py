@@ -16,19 +16,20 @@ import torch
 from sdlearn.data.cache import MomentCache
 from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.finetune.card import write_card
-from sdlearn.finetune.config import FitConfig, TextualInversionConfig
-from sdlearn.finetune.method import denoising_losses, record, training_size
+from sdlearn.finetune.config import TextualInversionConfig
 from sdlearn.finetune.new_rows import NewRows, initial_rows
 from sdlearn.finetune.templates import fill
 from sdlearn.models.earlier import in_its_place, word_file_name
 from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
+from sdlearn.models.provenance import write_card
 from sdlearn.models.sharing import copy_sharing_weights
+from sdlearn.training.config import FitConfig
+from sdlearn.training.method import denoising_losses, record, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.batches import Batch
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.batches import Batch
 
 
 class TextualInversion:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sdlearn.finetune.accelerating import make_accelerator
-from sdlearn.finetune.config import FitConfig
-from sdlearn.finetune.optimizer import check_optimizer
 from sdlearn.plan.advice import gigabytes
+from sdlearn.training.accelerator import make_accelerator
+from sdlearn.training.config import FitConfig
+from sdlearn.training.optimizer import check_optimizer
 
 if TYPE_CHECKING:
     from sdlearn.models.architectures import Architecture

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from sdlearn.finetune.config import FitConfig, Precision
 from sdlearn.plan.config import DEFAULT_FITS
 from sdlearn.plan.machine import SLACK, Machine
+from sdlearn.training.config import FitConfig, Precision
 
 if TYPE_CHECKING:
     from sdlearn.plan.config import MethodName, PlanConfig

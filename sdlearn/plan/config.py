@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sdlearn.finetune.config import FitConfig, Precision
-from sdlearn.finetune.full_config import FULL_FIT
+from sdlearn.finetune.config import FULL_FIT
+from sdlearn.training.config import FitConfig, Precision
 
 MethodName = Literal["full", "textual-inversion", "dreambooth", "imagic", "lora"]
 DEFAULT_FITS: dict[MethodName, FitConfig] = {  # where they are not the loop's own

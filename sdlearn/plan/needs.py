@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.finetune.accelerating import recomputed
-from sdlearn.finetune.batches import Place, make_batches
-from sdlearn.finetune.method import training_size
 from sdlearn.plan.blank import blank_model
 from sdlearn.plan.ledger import Habits, Ledger
 from sdlearn.plan.stages import PROMPT, placeholders, stages
+from sdlearn.training.accelerator import recomputed
+from sdlearn.training.batches import Place, make_batches
+from sdlearn.training.method import training_size
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-    from sdlearn.finetune.config import FitConfig
     from sdlearn.models import Conditioning
     from sdlearn.models.architectures import Architecture
     from sdlearn.plan.config import MethodName, PlanConfig
+    from sdlearn.training.config import FitConfig
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL = 4096  # numbers; bitsandbytes keeps the moments of smaller tensors in 32 bits

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from sdlearn.finetune.config import FitConfig
 from sdlearn.plan.advice import disk_refusal, reasons_for, refusal_for
 from sdlearn.plan.blank import find_architecture
 from sdlearn.plan.checks import check_machine, check_rank
@@ -17,6 +16,7 @@ from sdlearn.plan.choose import Row, base_fit, choose, compare, most_sparing
 from sdlearn.plan.config import PlanConfig
 from sdlearn.plan.machine import Machine, gpu_of, measure_speed, this_machine
 from sdlearn.plan.needs import Tracer
+from sdlearn.training.config import FitConfig
 
 if TYPE_CHECKING:
     from sdlearn.models.architectures import Architecture

@@ -63,7 +63,7 @@ def _lora(sd: StableDiffusion, config: PlanConfig) -> Any:
 
 def _imagic(sd: StableDiffusion, config: PlanConfig) -> Iterator[tuple[Any, int]]:
     from sdlearn.finetune import Imagic
-    from sdlearn.finetune.imagic_stages import EmbeddingStage, UNetStage
+    from sdlearn.finetune.imagic.stages import EmbeddingStage, UNetStage
 
     imagic = Imagic(sd, target_prompt=PROMPT, lora_rank=config.lora_rank)
     first = EmbeddingStage(imagic.base, PROMPT, imagic.e_tgt)

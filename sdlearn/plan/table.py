@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from sdlearn.finetune.config import FitConfig
 from sdlearn.plan.advice import gigabytes
 from sdlearn.plan.config import DEFAULT_FITS, PlanConfig
+from sdlearn.training.config import FitConfig
 
 if TYPE_CHECKING:
     from sdlearn.plan.choose import Row

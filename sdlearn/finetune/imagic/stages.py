@@ -14,18 +14,19 @@ import torch
 
 from sdlearn.data.cache import MomentCache
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.finetune.config import FitConfig, LoRAConfig
-from sdlearn.finetune.imagic_embedding import LearntEmbedding, checksum, write_embeddings
-from sdlearn.finetune.loop import TrainStep
+from sdlearn.finetune.config import LoRAConfig
+from sdlearn.finetune.imagic.embedding import LearntEmbedding, checksum, write_embeddings
 from sdlearn.finetune.lora import LoRA
-from sdlearn.finetune.method import denoising_losses, record, training_size
 from sdlearn.finetune.parts import TrainedParts
+from sdlearn.training.config import FitConfig
+from sdlearn.training.loop import TrainStep
+from sdlearn.training.method import denoising_losses, record, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.batches import Batch
     from sdlearn.models import StableDiffusion
     from sdlearn.models.conditioning import Conditioning
+    from sdlearn.training.batches import Batch
 
 Stage = Literal["embedding", "unet"]
 

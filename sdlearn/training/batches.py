@@ -5,7 +5,7 @@ shuffled epochs, and its random numbers come from a generator of its own, seeded
 batch is a function of the step alone: a resumed run goes on exactly, two half batches are the same
 as a whole one, and two processes see what one with twice the batch sees.
 
-Pictures of several shapes, and streams, have rows of their own kind (`sdlearn.finetune.rows`).
+Pictures of several shapes, and streams, have rows of their own kind (`sdlearn.training.sources`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sdlearn.data.encoded import name_of
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.config import FitConfig
-    from sdlearn.finetune.method import Method
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.method import Method
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from accelerate import DistributedType
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from sdlearn.finetune.config import FitConfig
-    from sdlearn.finetune.method import Method
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.method import Method
 
 
 def is_sharded(accelerator: Accelerator) -> bool:

@@ -11,15 +11,15 @@ import torch
 from tqdm.auto import tqdm
 
 from sdlearn.data.png import save_generated
-from sdlearn.finetune.card import show_on_card
-from sdlearn.finetune.making import learnt_under
-from sdlearn.finetune.method import record
+from sdlearn.models.provenance import show_on_card
 from sdlearn.models.samplers import check_steps
+from sdlearn.training.making import learnt_under
+from sdlearn.training.method import record
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.config import FitConfig
-    from sdlearn.finetune.method import Method
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.method import Method
 
 LOOKED_AT = 100  # pictures, for prompts that differ
 

@@ -13,24 +13,24 @@ from accelerate import PartialState
 from tqdm.auto import tqdm
 
 from sdlearn.data.streams import PictureStream
-from sdlearn.finetune.accelerating import float32_products, make_accelerator
-from sdlearn.finetune.batches import Batch, Batches, Place, make_batches
-from sdlearn.finetune.checkpoint import check_same_run, load_checkpoint, prepare_output
-from sdlearn.finetune.config import FitConfig
-from sdlearn.finetune.keeping import Keeper, Losses, LossWatch
-from sdlearn.finetune.log import check_log, read_losses
-from sdlearn.finetune.making import making
-from sdlearn.finetune.optimizer import check_optimizer
-from sdlearn.finetune.previews import check_previews
-from sdlearn.finetune.sharding import check_sharding
-from sdlearn.finetune.state import TrainingState, run_settings, start_state, with_snr_gamma
-from sdlearn.finetune.validation import ValidationGrid, validation_captions
+from sdlearn.training.accelerator import float32_products, make_accelerator
+from sdlearn.training.batches import Batch, Batches, Place, make_batches
+from sdlearn.training.checkpoint import check_same_run, load_checkpoint, prepare_output
+from sdlearn.training.config import FitConfig
+from sdlearn.training.distributed import check_sharding
+from sdlearn.training.log import check_log, read_losses
+from sdlearn.training.making import making
+from sdlearn.training.optimizer import check_optimizer
+from sdlearn.training.previews import check_previews
+from sdlearn.training.run_files import Keeper, Losses, LossWatch
+from sdlearn.training.state import TrainingState, run_settings, start_state, with_snr_gamma
+from sdlearn.training.validation import ValidationGrid, validation_captions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.method import Method
+    from sdlearn.training.method import Method
 
     Saved = tuple[dict[str, torch.Tensor], Mapping[str, Any]]  # a checkpoint's tensors and facts
 

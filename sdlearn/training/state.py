@@ -15,12 +15,10 @@ from accelerate import PartialState
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
-from sdlearn.finetune.accelerating import forward_kept, recomputed
-from sdlearn.finetune.checkpoint import FREE_FIELDS
-from sdlearn.finetune.config import FLAT_SCHEDULES
-from sdlearn.finetune.modes import Modes
-from sdlearn.finetune.optimizer import make_optimizer
-from sdlearn.finetune.sharding import (
+from sdlearn.training.accelerator import forward_kept, recomputed
+from sdlearn.training.checkpoint import FREE_FIELDS
+from sdlearn.training.config import FLAT_SCHEDULES
+from sdlearn.training.distributed import (
     ShardedCopy,
     is_deepspeed,
     is_sharded,
@@ -28,13 +26,15 @@ from sdlearn.finetune.sharding import (
     tell_deepspeed,
     whole,
 )
+from sdlearn.training.modes import Modes
+from sdlearn.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.config import FitConfig
-    from sdlearn.finetune.method import Method
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.method import Method
 
 
 @dataclass(kw_only=True)

@@ -15,24 +15,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from sdlearn.finetune.card import write_card
-from sdlearn.finetune.config import FitConfig, ImagicConfig
-from sdlearn.finetune.imagic_embedding import write_embeddings
-from sdlearn.finetune.imagic_result import ImagicResult
-from sdlearn.finetune.imagic_stages import EmbeddingStage, ImagicStep, Stage, UNetStage, check_fit
-from sdlearn.finetune.loop import fit
-from sdlearn.finetune.making import added_up
-from sdlearn.finetune.method import record, training_size
-from sdlearn.finetune.previews import check_previews
+from sdlearn.finetune.config import ImagicConfig
+from sdlearn.finetune.imagic.embedding import write_embeddings
+from sdlearn.finetune.imagic.result import ImagicResult
+from sdlearn.finetune.imagic.stages import EmbeddingStage, ImagicStep, Stage, UNetStage, check_fit
 from sdlearn.models.earlier import INNER_LORA, in_its_place
+from sdlearn.models.provenance import write_card
 from sdlearn.models.records import write_record
 from sdlearn.models.samplers import check_steps
+from sdlearn.training.config import FitConfig
+from sdlearn.training.loop import fit
+from sdlearn.training.making import added_up
+from sdlearn.training.method import record, training_size
+from sdlearn.training.previews import check_previews
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.method import Method
     from sdlearn.models import StableDiffusion
     from sdlearn.models.conditioning import Conditioning
+    from sdlearn.training.method import Method
 
 PAPER_STEPS: dict[str, int] = {"embedding": 1000, "unet": 1500}  # for Stable Diffusion
 ONE_AT_A_TIME = FitConfig(train_batch_size=1)

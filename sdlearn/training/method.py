@@ -11,14 +11,14 @@ import torch
 
 from sdlearn import __version__
 from sdlearn.diffusion import diffusion_loss
-from sdlearn.finetune.state import choose_learning_rate
 from sdlearn.models.conditioning import Conditioning
+from sdlearn.training.state import choose_learning_rate
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.diffusion import NoiseSchedule
-    from sdlearn.finetune.config import FitConfig
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.config import FitConfig
 
 
 class Method(Protocol):

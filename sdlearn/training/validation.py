@@ -13,13 +13,13 @@ import torch
 from sdlearn.data.cache import MomentCache, latents_from_moments
 from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.finetune.batches import sample_generator
-from sdlearn.finetune.config import FitConfig
-from sdlearn.finetune.method import losses_at, training_size
+from sdlearn.training.batches import sample_generator
+from sdlearn.training.config import FitConfig
+from sdlearn.training.method import losses_at, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune.method import Method
+    from sdlearn.training.method import Method
 
 NUM_TIMESTEPS = 8  # of the grid, at equal distances
 ROW = 2  # of random numbers; 0 and 1 are those of training

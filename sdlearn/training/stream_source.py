@@ -12,12 +12,12 @@ import numpy as np
 
 from sdlearn.data.buckets import Size, group_shapes
 from sdlearn.data.streams import StreamRow
-from sdlearn.finetune.rows import Items
+from sdlearn.training.sources import Items
 
 if TYPE_CHECKING:
     from sdlearn.data.encoded import EncodedPicture
     from sdlearn.data.streams import PictureStream
-    from sdlearn.finetune.rows import Cut
+    from sdlearn.training.sources import Cut
 
 
 class _Block(NamedTuple):

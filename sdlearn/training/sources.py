@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from sdlearn.data.buckets import BucketRow, Size
 from sdlearn.data.encoded import name_of
 from sdlearn.data.streams import Skipped
-from sdlearn.finetune.batches import Batch, Place, sample_generator
+from sdlearn.training.batches import Batch, Place, sample_generator
 
 if TYPE_CHECKING:
     from sdlearn.data.encoded import EncodedPicture

@@ -7,7 +7,7 @@
         log.jsonl
 
 No random state is stored: every random number follows from the seed and the step
-(see `sdlearn.finetune.batches`). Nothing is a pickle.
+(see `sdlearn.training.batches`). Nothing is a pickle.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.config import FitConfig
+    from sdlearn.training.config import FitConfig
 
 CHECKPOINTING = (  # methods that start and stop it: diffusers, transformers, older transformers
     ("enable_gradient_checkpointing", "disable_gradient_checkpointing"),

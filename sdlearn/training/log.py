@@ -13,8 +13,8 @@ import torch
 from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.config import FitConfig
-    from sdlearn.finetune.loop import TrainStep
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.loop import TrainStep
 
 
 def check_log(config: FitConfig) -> None:

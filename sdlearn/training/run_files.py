@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from sdlearn.finetune.checkpoint import checkpoint_step, checkpoints, prune, save_checkpoint
-from sdlearn.finetune.log import TrainLog
-from sdlearn.finetune.previews import draw_previews
-from sdlearn.finetune.sharding import is_deepspeed
+from sdlearn.training.checkpoint import checkpoint_step, checkpoints, prune, save_checkpoint
+from sdlearn.training.distributed import is_deepspeed
+from sdlearn.training.log import TrainLog
+from sdlearn.training.previews import draw_previews
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from sdlearn.finetune.config import FitConfig
-    from sdlearn.finetune.loop import TrainStep
-    from sdlearn.finetune.method import Method
-    from sdlearn.finetune.state import TrainingState
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.loop import TrainStep
+    from sdlearn.training.method import Method
+    from sdlearn.training.state import TrainingState
 
 ADVICE = "lower the learning_rate, or use float32 or bf16 instead of fp16, and start anew"
 

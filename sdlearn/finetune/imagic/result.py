@@ -20,8 +20,8 @@ import torch
 from tqdm.auto import tqdm
 
 from sdlearn.finetune.config import ImagicConfig
-from sdlearn.finetune.imagic_embedding import EMBEDDINGS_NAME, interpolate, read_embeddings
-from sdlearn.finetune.imagic_eta import EtaChoice, choose_eta, likeness
+from sdlearn.finetune.imagic.embedding import EMBEDDINGS_NAME, interpolate, read_embeddings
+from sdlearn.finetune.imagic.eta import EtaChoice, choose_eta, likeness
 from sdlearn.models.artefact import with_artefact
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.earlier import INNER_LORA
@@ -31,7 +31,7 @@ from sdlearn.models.samplers import SamplerName, check_steps, make_sampler
 if TYPE_CHECKING:
     from PIL import Image
 
-    from sdlearn.finetune.imagic_eta import Measure
+    from sdlearn.finetune.imagic.eta import Measure
     from sdlearn.models import StableDiffusion
 
 

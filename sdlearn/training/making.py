@@ -14,7 +14,7 @@ from sdlearn.data.streams import PictureStream
 from sdlearn.models.card import hardware
 
 if TYPE_CHECKING:
-    from sdlearn.finetune.method import Method
+    from sdlearn.training.method import Method
 
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers", "peft")
 MOST_LOOKED_AT = 20_000  # pictures, for their licences

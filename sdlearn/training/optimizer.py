@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from sdlearn.finetune.config import FitConfig
+    from sdlearn.training.config import FitConfig
 
 
 def check_optimizer(config: FitConfig, device: torch.device) -> None:
