@@ -1,8 +1,8 @@
 """Build the page of the claims from the results that ship: `python book/claims_page.py`.
 
 It reads data/results/claims/NAME.json and book/why.md, and writes book/claims.md and the figures.
-With `--from FOLDER` the results of `sdlearn claims all --size full --output FOLDER` are taken over
-into data/results/claims first.
+With `--from FOLDER` the results of `python -m experiments all --size full --output FOLDER` are
+taken over into data/results/claims first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdlearn.claims import PLACES, find
-from sdlearn.claims.comparison import table
-from sdlearn.claims.figures import save
-from sdlearn.claims.running import answer, shipped_results
+from experiments import PLACES, find
+from experiments.claim import answer, shipped_results
+from experiments.comparison import table
+from experiments.figures import save
 
 BOOK = Path(__file__).resolve().parent
 RESULTS = BOOK.parent / "data/results/claims"
@@ -32,9 +32,9 @@ stops language drift, that Imagic works between 0.6 and 0.8. Here each sentence 
 that runs on a laptop. Differences have a {level} interval over subjects and seeds. "Open" means
 that the interval leaves it open.
 
-    sdlearn claims                       # what is there, and what was found
-    sdlearn claims drift                 # measure one again at a small size, in minutes
-    sdlearn claims drift --size full     # as it was measured here
+    python -m experiments                       # what there is, and what was found
+    python -m experiments drift                 # measure one again at a small size, in minutes
+    python -m experiments drift --size full     # as it was measured here
 
 mini is small and its judges are its own, so a figure here and a figure in a paper have different
 units: what can be compared is the direction, and whether it shows at all. {judges}
@@ -66,7 +66,9 @@ def page(results: Mapping[str, dict[str, Any]], why: Mapping[str, str]) -> str:
 def _missing(results: Mapping[str, Any]) -> list[str]:
     """What has not been run at full size yet, said plainly."""
     names = [name for name in PLACES if name not in results]
-    lines = [f"- {find(name).statement} `sdlearn claims {name} --size full`" for name in names]
+    lines = [
+        f"- {find(name).statement} `python -m experiments {name} --size full`" for name in names
+    ]
     return ["## Not yet measured at full size\n", *lines, ""] if names else []
 
 

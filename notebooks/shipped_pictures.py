@@ -26,15 +26,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdlearn import load
-from sdlearn.claims import recipe as recipes
-from sdlearn.claims.recipe import (
-    BEFORE,
-    DREAMBOOTH,
-    DREAMBOOTH_PRIOR,
-    FULL,
-    TEXTUAL_INVERSION,
-)
-from sdlearn.claims.subjects import Subject
 from sdlearn.commands.imagic import judging
 from sdlearn.course.training import TRAINING_NAME, learn, made_from
 from sdlearn.data.characters import draw_character
@@ -42,6 +33,15 @@ from sdlearn.data.folder import Picture
 from sdlearn.data.licenses import license_of
 from sdlearn.data.png import save_generated
 from sdlearn.data.vocabulary import HAIR_COLORS
+from sdlearn.evaluate import compare
+from sdlearn.evaluate.compare import (
+    BEFORE,
+    DREAMBOOTH,
+    DREAMBOOTH_PRIOR,
+    FULL,
+    TEXTUAL_INVERSION,
+    Subject,
+)
 from sdlearn.evaluate.situations import class_prompt, prompt, situations
 from sdlearn.finetune import (
     DreamBooth,
@@ -178,13 +178,13 @@ def methods(sd: StableDiffusion) -> None:
     pictures = subject.pictures()
     asked = situations(pictures, subject.class_word, COLUMNS)
     prior = _prior(sd, subject)
-    for recipe in (BEFORE, TEXTUAL_INVERSION, DREAMBOOTH, DREAMBOOTH_PRIOR, recipes.LORA, FULL):
+    for recipe in (BEFORE, TEXTUAL_INVERSION, DREAMBOOTH, DREAMBOOTH_PRIOR, compare.LORA, FULL):
         model, called, words = sd, None, "mini"
         if recipe is not BEFORE:
-            method = recipe.make(sd, subject, prior)
+            method = recipe.make(sd, subject.class_word, prior)
             config = _config(f"methods-{recipe.name}", METHOD_STEPS)
-            run(fit(method, recipe.training_pictures(subject), config))
-            model, called = method.sd, recipe.called(subject)
+            run(fit(method, recipe.training_pictures(pictures, subject.class_word), config))
+            model, called = method.sd, recipe.called(subject.class_word)
             words = f"mini, taught by {recipe.name}"
         prompts = [prompt(a, subject.class_word, called) for a in asked]
         _draw_all(model, prompts, 0, METHODS / recipe.name, words)

@@ -20,7 +20,6 @@ import tyro
 from safetensors import SafetensorError
 
 from sdlearn.commands.character import Character
-from sdlearn.commands.claims import Claims
 from sdlearn.commands.demo import Demo
 from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
@@ -35,6 +34,7 @@ DESCRIPTION = """Learn how Stable Diffusion works and make it your own.
 Add --debug to any command for the full traceback of an error."""
 
 CHECKS = ("__post_init__", "check")  # where configurations refuse values
+OURS = ("sdlearn", "experiments")  # packages whose errors are sentences for the user
 
 OUT_OF_MEMORY = (
     "the memory is full: see what fits with `sdlearn plan`, and train with a smaller "
@@ -49,20 +49,26 @@ Command = (
     | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[Pretrain, tyro.conf.subcommand("pretrain")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Claims, tyro.conf.subcommand("claims")]
     | Annotated[Grade, tyro.conf.subcommand("grade")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    command: Any = Command,
+    *,
+    prog: str = "sdlearn",
+    description: str | None = DESCRIPTION,
+) -> int:
     """Run one command and return the exit status: 0 done, 2 a mistake to mend, 130 stopped.
 
     Where nobody reads on (`sdlearn --help | head -3`) it ends quietly, with 141 as other programs.
+    Another program of the same manners gives its own `command`, a dataclass, and name.
     """
     try:
         try:
-            return _run(arguments)
+            return _run(arguments, command, prog, description)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -70,16 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, command: Any, prog: str, description: str | None) -> int:
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # they warn of what is no fault of the user
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     shown_before, warnings.showwarning = warnings.showwarning, _show_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        _parse([word for word in words if word != "--debug"]).run()
+        _parse([word for word in words if word != "--debug"], command, prog, description).run()
     except KeyboardInterrupt:
-        print("sdlearn: stopped", file=sys.stderr)
+        print(f"{prog}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         raise
@@ -87,7 +93,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         sentence = _sentence(e)
         if debug or sentence is None:
             raise
-        print(f"sdlearn: {sentence}", file=sys.stderr)
+        print(f"{prog}: {sentence}", file=sys.stderr)
         return 2
     finally:
         warnings.showwarning = shown_before
@@ -108,7 +114,7 @@ def _show_warning(
     (file or sys.stderr).write(f"sdlearn: {message}\n" if is_ours else python_s)
 
 
-def _parse(words: list[str]) -> Any:
+def _parse(words: list[str], command: Any, prog: str, description: str | None) -> Any:
     """The command that was typed.
 
     A value that a configuration refuses raises its own ValueError: tyro's box says where in the
@@ -118,10 +124,10 @@ def _parse(words: list[str]) -> Any:
     try:
         with redirect_stderr(said):
             return tyro.cli(
-                Command,
+                command,
                 args=spelt_out(words),
-                prog="sdlearn",
-                description=DESCRIPTION,
+                prog=prog,
+                description=description,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
             )
     except SystemExit as stopped:
@@ -180,4 +186,4 @@ def _is_mendable(error: Exception) -> bool:
     if isinstance(error, OSError):
         return True
     raised_in = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
-    return raised_in.f_globals.get("__name__", "").split(".")[0] == "sdlearn"
+    return raised_in.f_globals.get("__name__", "").split(".")[0] in OURS

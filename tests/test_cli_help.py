@@ -8,7 +8,7 @@ import pytest
 import sdlearn
 from sdlearn import cli
 
-COMMANDS = ["demo", "generate", "plan", "pretrain", "evaluate", "claims", "grade"]
+COMMANDS = ["demo", "generate", "plan", "pretrain", "evaluate", "grade"]
 COMMANDS += ["train textual-inversion", "train dreambooth", "train imagic", "train lora"]
 COMMANDS += ["train full", "character"]
 

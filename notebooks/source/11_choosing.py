@@ -21,19 +21,16 @@
 import torch
 
 from sdlearn import load
-from sdlearn.claims.measuring import class_prompts, draw, draw_situations, measure, measure_class
-from sdlearn.claims.size import Size
-from sdlearn.claims.subjects import Subject
 from sdlearn.course import checks
-from sdlearn.course.figures import show_pictures, show_rows
+from sdlearn.course.figures import COLORS, show_pictures, show_rows
 from sdlearn.course.training import steps
 from sdlearn.evaluate import Judges
+from sdlearn.evaluate.compare import CompareConfig, Subject, class_prompts, draw
 from sdlearn.evaluate.situations import situations
 
 budget = 60  # optimizer steps of each method: yours to change
 subject = Subject(style="open-peeps", seed=7)
-size = Size(subjects=1, prompts=4, seeds=2, class_pictures=6, train_batch_size=4,
-            train_steps=steps(budget))
+config = CompareConfig(prompts=4, seeds=2, class_pictures=6, train_batch_size=4, train_steps=steps(budget))
 sd, judges = load("mini", device=device), Judges.load("mini")
 pictures = subject.pictures()
 show_pictures([p.image for p in pictures], [p.attributes["expression"] for p in pictures], size=1.8);
@@ -47,10 +44,10 @@ show_pictures([p.image for p in pictures], [p.attributes["expression"] for p in 
 from sdlearn.data.folder import Picture
 
 word = subject.class_word
-drawn = draw(sd, class_prompts(word, size.class_pictures + 12), size)
-class_before = drawn[:size.class_pictures]
-prior = [Picture(image=image, text=f"a picture of a {word}") for image in drawn[size.class_pictures:]]
-asked = situations(pictures, word, size.prompts)
+drawn = draw(sd, class_prompts(word, config.class_pictures + 12), config)
+class_before = drawn[:config.class_pictures]
+prior = [Picture(image=image, text=f"a picture of a {word}") for image in drawn[config.class_pictures:]]
+asked = situations(pictures, word, config.prompts)
 for number, situation in enumerate(asked, start=1):
     print(f"situation {number}: {', '.join(situation.values())} background")
 
@@ -58,24 +55,23 @@ for number, situation in enumerate(asked, start=1):
 # ## Train and measure
 #
 # A `Recipe` names a method and what is changed of it; all else is the method's own default. `row` does the
-# same with each: learn, draw, measure.
+# same with each: teach, draw, measure.
 
 # %%
 from dataclasses import asdict
 
-from sdlearn.claims.learning import learn
-from sdlearn.claims.recipe import (BEFORE, DREAMBOOTH, DREAMBOOTH_PRIOR, FULL, LABELS, LORA,
-                                   TEXTUAL_INVERSION)
+from sdlearn.evaluate.compare import (BEFORE, DREAMBOOTH, DREAMBOOTH_PRIOR, FULL, LABELS, LORA, TEXTUAL_INVERSION,
+                                      draw_situations, measure, measure_class, teach)
 
 rows, sheet = {}, {}
 
 def row(recipe):
-    """Learn the subject by a recipe; keep the figures in `rows` and the pictures in `sheet`."""
-    model, cost = learn(sd, subject, recipe, size, prior if recipe.prior else ())
-    groups = draw_situations(model, subject, recipe, size)
-    others = class_before if recipe == BEFORE else draw(model, class_prompts(word, len(class_before)), size)
-    rows[recipe.name] = {"cost": asdict(cost), **measure(judges, groups, subject, size),
-                         **measure_class(judges, class_before, others, pictures)}
+    """Teach the subject by a recipe; keep the figures in `rows` and the pictures in `sheet`."""
+    model, cost = teach(sd, subject, recipe, config, prior if recipe.prior else ())
+    groups = draw_situations(model, subject, recipe, config)
+    others = class_before if recipe == BEFORE else draw(model, class_prompts(word, len(class_before)), config)
+    rows[recipe.name] = {"cost": asdict(cost), **measure(judges, groups, subject, config),
+                         **measure_class(judges, class_before, others, [p.image for p in pictures])}
     sheet[recipe.name] = [*(group[0] for group in groups), *others[:4]]
 
 for recipe in (BEFORE, TEXTUAL_INVERSION, DREAMBOOTH):
@@ -112,8 +108,7 @@ show_rows({LABELS.get(name, name).replace(" ", "\n"): images for name, images in
 # like the subject than before. The first two should be high, the third low.
 
 # %%
-from sdlearn.claims.bench import over_subjects
-from sdlearn.claims.claim import as_json
+from sdlearn.evaluate.bootstrap import bootstrap_mean
 
 MEASURED = ("fidelity", "asked_and_seen", "class_drift")
 
@@ -127,7 +122,7 @@ def table(lines):
               f"{cost['seconds']:9.0f}" + "".join(f"{words:>27}" for words in figures))
 
 mine = {name: {"label": LABELS.get(name, name), "cost": r["cost"],
-               **{n: as_json(over_subjects([r], n)) for n in MEASURED}}
+               **{n: asdict(bootstrap_mean([r[n]])) for n in MEASURED}}
         for name, r in rows.items()}
 table(mine)
 
@@ -183,13 +178,13 @@ checks.unbeaten(unbeaten)
 # ## The large comparison
 #
 # One character and a few seeds are an anecdote. The course has run the same with twelve characters, ten
-# situations and four seeds, and more steps. It takes hours, so its result ships. (`sdlearn claims comparison
-# --size full` makes it again.)
+# situations and four seeds, and more steps. It takes hours, so its result ships. (`python -m experiments
+# comparison --size full` makes it again, in a checkout of the course.)
 
 # %%
-from sdlearn.claims.running import shipped_result
+from sdlearn.course.results import shipped_result
 
-result = shipped_result("comparison")
+result = shipped_result("claims/comparison")
 twelve = result["figures"]["rows"]
 print(", ".join(f"{name} {result['size'][name]}" for name in ("subjects", "prompts", "seeds", "train_steps")))
 table(twelve)
@@ -197,8 +192,6 @@ print(result["says"])
 
 # %%
 import matplotlib.pyplot as plt
-
-from sdlearn.claims.figures import COLORS
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharex=True, sharey=True)
 many = f"{result['size']['subjects']} characters"
@@ -276,8 +269,6 @@ checks.paired_interval(paired_interval)
 # On my character: DreamBooth against LoRA. And the package's `bootstrap_mean`, which the claims use.
 
 # %%
-from sdlearn.evaluate.bootstrap import bootstrap_mean
-
 one, other = (torch.tensor(rows[r.name]["fidelity"]) for r in (DREAMBOOTH, LORA))
 torch.manual_seed(0)
 places, elsewhere = (torch.randint(len(one), (2000, len(one))) for _ in range(2))

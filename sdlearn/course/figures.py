@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     Shown = Image.Image | torch.Tensor | np.ndarray
 
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+"""Colours that all can tell apart. Source: Okabe and Ito 2008, Color Universal Design."""
+
 
 def show_pictures(
     pictures: Sequence[Shown], titles: Sequence[str] = (), *, columns: int = 8, size: float = 1.6

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdlearn.models.registry import shipped_path
 
@@ -26,3 +27,11 @@ def shipped_picture(name: str) -> Image.Image:
 
     with Image.open(shipped_path(f"results/{name}.png")) as image:
         return image.convert("RGB")
+
+
+def shipped_result(name: str) -> dict[str, Any]:
+    """Return the figures of `data/results/NAME.json`, such as "claims/comparison".
+
+    Raises FileNotFoundError where there are none.
+    """
+    return json.loads(shipped_path(f"results/{name}.json").read_text(encoding="utf-8"))
