@@ -7,7 +7,8 @@
 #   make slides    the talk as two decks that need no network, in outputs/slides
 #   make present   the talk live, in a browser: Alt+R begins
 #   make lint   style and types
-#   make notebooks   the notebooks anew from notebooks/source
+#   make notebooks   the learners' notebooks anew from notebooks/source
+#   make solved    the solved notebooks that are stale, run and stored with their outputs
 #
 # What can be changed:
 #   PYTHON    the Python to build the environment with (3.10 to 3.13): make demo PYTHON=python3.12
@@ -25,9 +26,10 @@ VENV_COLAB := .venv-colab
 VENV_LIVE := .venv-live
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
-PYTEST := -m pytest -n $(WORKERS) --dist worksteal
+# a file is run by one worker: the cells of a notebook belong together
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-browser lab slides present lint notebooks test-colab clean
+.PHONY: demo test test-browser lab slides present lint notebooks solved test-colab clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -41,11 +43,12 @@ test: $(VENV)/installed-test
 test-browser: $(VENV)/installed-browser
 	$(OFFLINE) $(VENV)/bin/python -m pytest tests/browser
 
+# With jupytext, so that a source and its solved notebook can be edited on either side.
 lab: $(VENV)/installed-notebooks
-	$(VENV)/bin/jupyter lab notebooks
+	$(VENV)/bin/jupyter lab --ServerApp.contents_manager_class=jupytext.TextFileContentsManager
 
 slides: $(VENV)/installed-slides
-	$(OFFLINE) $(VENV)/bin/python notebooks/slides.py
+	$(OFFLINE) $(VENV)/bin/python -m tools.slides
 
 # An environment of its own: RISE works in the classic notebook only.
 present: $(VENV_LIVE)/installed-live
@@ -57,7 +60,10 @@ lint: $(VENV)/installed-lint
 	$(VENV)/bin/mypy
 
 notebooks: $(VENV)/installed-test
-	$(VENV)/bin/python notebooks/build.py
+	$(VENV)/bin/python -m tools.notebooks
+
+solved: $(VENV)/installed-test
+	$(OFFLINE) OMP_NUM_THREADS=1 $(VENV)/bin/python -m tools.solved
 
 # The same tests with the versions that Colab has; torch stays the CPU build.
 test-colab: $(VENV_COLAB)/installed-test

@@ -10,18 +10,16 @@ import pytest
 
 from sdlearn.course import checks
 from sdlearn.course.training import QUICK
+from tools import nbgrader_course, notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
-import build  # noqa: E402
-import nbgrader_course  # noqa: E402
 
-SOURCES = sorted(build.SOURCES.glob("[0-9]*.py"))  # the talk has no exercises
+SOURCES = sorted(notebooks.SOURCES.glob("[0-9]*.py"))  # the talk has no exercises
 by_chapter = pytest.mark.parametrize("source", SOURCES, ids=[s.stem for s in SOURCES])
 
 
 def course_cells(source: Path) -> list:
-    book = nbformat.reads(nbgrader_course.marked(build.build(source, "solved")), as_version=4)
+    book = nbformat.reads(nbgrader_course.marked(notebooks.build(source, "solved")), as_version=4)
     return [cell for cell in book.cells if "nbgrader" in cell.metadata]
 
 
@@ -59,8 +57,8 @@ def test_nbgrader_gives_solutions_full_points_and_stubs_none(stem, tmp_path, mon
         "nbgrader", reason="nbgrader is not installed: pip install 'sdlearn[nbgrader]' brings it"
     )
     monkeypatch.setenv(QUICK, "1")
-    source = build.SOURCES / f"{stem}.py"
-    nbgrader_course.write_course(tmp_path, {stem: build.build(source, "solved")})
+    source = notebooks.SOURCES / f"{stem}.py"
+    nbgrader_course.write_course(tmp_path, {stem: notebooks.build(source, "solved")})
     _nbgrader(tmp_path, "generate_assignment", stem, "--create")
     released = (tmp_path / "release" / stem / f"{stem}.ipynb").read_text(encoding="utf-8")
     assert "SOLUTION" not in released

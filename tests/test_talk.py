@@ -13,12 +13,11 @@ from sdlearn.course.html_figures import static_slider
 from sdlearn.course.training import QUICK
 from sdlearn.data.licenses import license_of, manifest
 from sdlearn.data.png import read_generated
+from tools import notebooks, slides
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
-import build  # noqa: E402
 import shipped_pictures  # noqa: E402
-import slides  # noqa: E402
 
 BY_LENGTH = pytest.mark.parametrize("cut", slides.CUTS, ids=[cut.name for cut in slides.CUTS])
 SHORT = next(cut for cut in slides.CUTS if cut.short)
@@ -30,7 +29,7 @@ SHIPPED = sorted(
 
 
 def read_talk():
-    return nbformat.reads(build.build(slides.SOURCE, "self-study"), as_version=4)
+    return nbformat.reads(notebooks.build(slides.SOURCE, "self-study"), as_version=4)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +52,9 @@ def decks(talk):
 
 
 def test_the_committed_talk_is_what_its_source_builds_and_there_is_none_for_a_class():
-    (path,) = build.targets(slides.SOURCE).values()
+    (path,) = notebooks.targets(slides.SOURCE).values()
     assert path == ROOT / "notebooks" / "talk.ipynb"
-    assert path.read_text(encoding="utf-8") == build.build(slides.SOURCE, "self-study")
+    assert path.read_text(encoding="utf-8") == notebooks.build(slides.SOURCE, "self-study")
 
 
 @BY_LENGTH

@@ -9,13 +9,18 @@
 # **Before you run anything, write down:** you ask for the same prompt twice. Do you get the same person?
 # And what would have to be the same, so that you do?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## A picture
 #
 # The course comes with a small Stable Diffusion, called mini. It draws illustrated characters, and nothing
 # else. It is real: all its parts are of the same kind as in the large ones.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 import time
 
 import torch
@@ -67,7 +72,7 @@ def repeatable(pipeline, prompt, seed):
     return pipeline(prompt, num_inference_steps=15, generator=generator).images[0]
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.repeatable(repeatable)
 
 # %% [markdown]
@@ -178,7 +183,7 @@ show_rows(rows, asked, size=1.5);
 # pictures:** one prompt, drawn after each quarter of the steps. Pressing **stop** ends it early, and keeps
 # what was learnt until then.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 from dataclasses import replace
 
 from sdlearn.course.training import learn, steps
@@ -192,7 +197,7 @@ learnt = learn(method, named, FitConfig(max_train_steps=steps(100)), name="00-my
                preview=f"a smiling sks {kind}, on a green background")
 print(f"{len(learnt.losses)} steps in {learnt.seconds:.0f} seconds")
 
-# %%
+# %% tags=["cover"]
 taught = sd.with_artefact(learnt.path).pipeline()
 taught.set_progress_bar_config(disable=True)
 asked = [f"a smiling sks {kind}, on a green background", f"a sad sks {kind}, on a yellow background",
@@ -201,7 +206,7 @@ rows = {"your pictures": [p.image.resize((64, 64)) for p in mine[:3]],
         "before": [draw(p, 1) for p in asked], "after": [draw(p, 1, taught) for p in asked]}
 show_rows(rows, ["smiling, green", "sad, yellow", "surprised, blue"], size=1.8);
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from sdlearn.evaluate import subject_fidelity
 
 for name in ("before", "after"):
@@ -248,7 +253,7 @@ for name in unets:
 # %% [markdown]
 # **Guess first:** how long would your machine take for one picture by SD 1.5?
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 start = time.perf_counter()
 draw(prompt, seed=0)
 seconds = time.perf_counter() - start
@@ -280,10 +285,10 @@ def training_bytes(parameters, trained):
     return 4 * parameters + 3 * 4 * trained
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.training_bytes(training_bytes)
 
-# %%
+# %% tags=["nbval-ignore-output", "machine"]
 import psutil
 
 def needed(parameters, trained):
@@ -355,7 +360,7 @@ def credit(rights):
             f"changes: {rights['changes']}")
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.credit(credit)
 
 # %% [markdown]

@@ -10,6 +10,11 @@
 # **Before you run anything, write down:** CLIP learns from pairs of a picture and its caption. Nobody
 # ever tells it what "hair" is. Will it know whether the red is on the hair or on the clothes?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## One space for both
 #
@@ -87,7 +92,7 @@ def similarities(image_embeds, text_embeds):
     return F.normalize(image_embeds, dim=1) @ F.normalize(text_embeds, dim=1).T
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.similarities(similarities)
 
 # %% [markdown]
@@ -134,7 +139,7 @@ def contrastive_loss(image_embeds, text_embeds, logit_scale):
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.contrastive_loss(contrastive_loss)
 
 # %% [markdown]
@@ -202,7 +207,7 @@ for _ in tqdm(range(steps(80)), desc="training"):
     optimizer.step()
     losses.append(loss.item())
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 chance = math.log(B)  # of B captions, each gets 1/B
 print(f"first step {losses[0]:.2f}, last ten {np.mean(losses[-10:]):.2f}, by chance {chance:.2f}")
 show_losses(losses, average=10, what="contrastive loss")
@@ -214,7 +219,7 @@ plt.axhline(chance, color="black", linestyle=":");
 #
 # Has it learnt anything about characters that it never saw? The same six pictures as above:
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from dataclasses import replace
 
 small.eval().requires_grad_(False)
@@ -249,7 +254,7 @@ def zero_shot(clip, name, sentence=True):
     right = sum(value == attributes[i][name] for value, i in zip(found, chosen))
     return right / len(chosen), 1 / len(values)
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 names = ["background", "hair_color", "clothes_color", "expression"]
 results = {
     "our CLIP": [zero_shot(ours, name)[0] for name in names],
@@ -277,7 +282,7 @@ axis.legend(fontsize=10);
 #
 # The other way round: one text, many pictures, the best ones first.
 
-# %%
+# %% tags=["cover"]
 image_embeds = judges.clip_image_embeds(pictures)
 
 def find(text, number=6):
@@ -329,7 +334,7 @@ def recall(similarity, k):
     return (best == torch.arange(len(similarity))[:, None]).any(1).float().mean().item()
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.recall(recall)
 
 # %%
@@ -494,7 +499,7 @@ for where, states in {"at the end": at_end, "at the start": at_start}.items():
 room = L - 2
 ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.room(room)
 
 # %% [markdown]

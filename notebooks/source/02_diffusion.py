@@ -9,6 +9,11 @@
 # **Before you run anything, write down:** a picture has ten thousand pixels. Why might it be easier
 # to remove a little noise from a picture ten times than to draw the picture in one go?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## Noise in
 #
@@ -108,7 +113,7 @@ def add_noise(latents, noise, alpha_bar):
     return share.sqrt() * latents + (1 - share).sqrt() * noise
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.add_noise(add_noise)
 
 # %% [markdown]
@@ -121,7 +126,7 @@ checks.add_noise(add_noise)
 half_gone = int((alpha_bar < 0.5).nonzero()[0])
 ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.half_gone(half_gone)
 
 # %% [markdown]
@@ -198,7 +203,7 @@ for _ in tqdm(range(3000), desc="training"):
 # The loss alone does not say. It cannot reach zero: nobody can know *which* noise it was. But for these
 # points the best possible answer has a formula, since we know how they were made.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from sdlearn.diffusion import NoiseSchedule
 from sdlearn.diffusion.gaussian_mixture import ExactDenoiser
 
@@ -237,7 +242,7 @@ def predict_original(noisy_latents, model_pred, alpha_bar):
     return (noisy_latents - (1 - alpha_bar).sqrt() * model_pred) / alpha_bar.sqrt()
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.predict_original(predict_original)
 
 # %% [markdown]
@@ -281,7 +286,7 @@ def ddim_step(noisy_latents, model_pred, alpha_bar, alpha_bar_prev):
     return alpha_bar_prev.sqrt() * original + (1 - alpha_bar_prev).sqrt() * model_pred
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.ddim_step(ddim_step)
 
 # %% [markdown]
@@ -303,7 +308,7 @@ show_points([film[i] for i in (0, 20, 35, 45, 50)],
 # Noise went in, points on the ring came out, and none of them was in the training data. How right are
 # they? A true point lies within three standard deviations of its heap 99 times in 100.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 def near_a_heap(sample):
     distance = (sample[:, None] - world.means).norm(dim=2)  # (N, 8)
     nearest, heap = distance.min(dim=1)
@@ -326,7 +331,7 @@ for name, cloud in {"training data": points, "drawn": sample}.items():
 # ("latents", chapter 4), which changes nothing of the above. Show it one character under more and more
 # noise, and look at what it believes.
 
-# %%
+# %% tags=["cover"]
 from sdlearn import load
 
 sd = load("mini", device=device)

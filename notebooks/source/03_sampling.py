@@ -9,6 +9,11 @@
 # **Before you run anything, write down:** a sampler asks the network once a step. Twice as many steps
 # take twice as long. Do you expect twice as good a picture? Always?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## The same network, other questions
 #
@@ -37,7 +42,7 @@ def draw(sampler="dpm++", steps=20, guidance_scale=5.0, seed=4, prompt=prompt, n
                     height=sd.image_size, width=sd.image_size, guidance_scale=guidance_scale,
                     latents=latents, generator=torch.Generator().manual_seed(seed)).images[0]
 
-# %%
+# %% tags=["cover"]
 from tqdm.auto import tqdm
 
 samplers, counts = ["ddpm", "ddim", "quasi-taylor-2", "dpm++", "unipc"], [3, 6, 12, 25]
@@ -112,7 +117,7 @@ def order(error, error_at_twice_the_steps):
     return math.log2(error / error_at_twice_the_steps)
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.order(order)
 
 # %%
@@ -146,7 +151,7 @@ for name, values in errors.items():
 unet_runs = 40
 ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.unet_runs(unet_runs)
 
 # %% [markdown]
@@ -227,7 +232,7 @@ def slerp(one, other, share):
     return (torch.sin((1 - share) * angle) * one + torch.sin(share * angle) * other) / angle.sin()
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.slerp(slerp)
 
 # %%

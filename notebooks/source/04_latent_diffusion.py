@@ -9,6 +9,11 @@
 # **Before you run anything, write down:** a picture of 64 x 64 pixels holds 12 288 numbers. How many of
 # them could you throw away, so that a friend could still draw the character again?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## There and back
 #
@@ -86,7 +91,7 @@ def psnr(back, pixel_values):
     return 10 * torch.log10(4 / mse)
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.psnr(psnr)
 
 # %% [markdown]
@@ -202,7 +207,7 @@ def kl(mean, std):
     return 0.5 * (mean**2 + std**2 - 1 - (std**2).log())
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.kl(kl)
 
 # %% [markdown]
@@ -271,7 +276,7 @@ def scaling_factor(latents):
     return 1 / latents.std()
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.scaling_factor(scaling_factor)
 
 # %% [markdown]
@@ -437,13 +442,13 @@ def train(network, originals, seconds, batch=8, learning_rate=2e-3):
 # **Guess:** a picture in pixels has 12 times as many numbers as in latents. How many times as many steps
 # will be made in latents?
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 seconds = 16
 losses_in_pixels, time_in_pixels = train(networks["pixels"], data["pixels"], seconds)
 pixels_a_second = len(losses_in_pixels) / time_in_pixels
 print(f"in pixels: {len(losses_in_pixels)} steps, {pixels_a_second:.1f} a second")
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 losses_in_latents, time_in_latents = train(networks["latents"], data["latents"], seconds)
 latents_a_second = len(losses_in_latents) / time_in_latents
 print(f"in latents: {len(losses_in_latents)} steps, {latents_a_second:.1f} a second, "
@@ -454,7 +459,7 @@ print(f"in latents: {len(losses_in_latents)} steps, {latents_a_second:.1f} a sec
 # chance. (On a GPU, networks as small as these mostly wait, so there the ratio says little.) And what have
 # they learnt? Both draw, from noise, in 30 steps.
 
-# %%
+# %% tags=["cover", "nbval-ignore-output", "timed"]
 @torch.no_grad()
 def draw_with(network, shape, number=30):
     scheduler = DDIMScheduler.from_config(sd.noise_scheduler.config)
@@ -526,7 +531,7 @@ def attention_pairs(height, width, factor):
     return places**2
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.attention_pairs(attention_pairs)
 
 # %% [markdown]

@@ -9,6 +9,11 @@
 # **Before you run anything, write down:** a prompt is text, a picture is pixels. Which of the three
 # parts would you throw away first, if you only wanted *some* picture?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## The parts
 #
@@ -114,7 +119,7 @@ def guide(noise_pred_uncond, noise_pred_text, guidance_scale):
     return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.guide(guide)
 
 # %% [markdown]
@@ -139,7 +144,7 @@ def to_picture(latents, vae):
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.to_picture(to_picture)
 
 # %% [markdown]
@@ -193,7 +198,7 @@ show_pictures([by_hand[0]], ["by hand"], size=2.5);
 # The answers are shares that add up to one. The maps leave out the start and end tokens, which take a part
 # as well. (The package draws with another sampler, so the picture may differ from the one above.)
 
-# %%
+# %% tags=["cover"]
 from sdlearn.course.attention import show_word_maps, word_maps
 
 image, maps = word_maps(sd, prompt, seed=0)
@@ -225,7 +230,7 @@ loudest = max(maps, key=lambda m: m.weights[
     m.weights.shape[1] // 2 - 1 : m.weights.shape[1] // 2 + 1].mean()).word
 ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.loudest(loudest, maps)
 
 # %% [markdown]

@@ -10,6 +10,11 @@
 # **Before you run anything, write down:** with the same number of training steps, which model will draw
 # *new* people better: one that saw 8 pictures very often, or one that saw 96 a few times each?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## A style that mini does not know
 #
@@ -124,7 +129,7 @@ def ema_update(average, weights, decay):
     return decay * average + (1 - decay) * weights
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.ema_update(ema_update)
 
 # %% [markdown]
@@ -170,7 +175,7 @@ def cut_away(height, width, bucket_height, bucket_width):
     return 1 - min(ratio, 1 / ratio)
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.cut_away(cut_away)
 
 # %% [markdown]
@@ -213,7 +218,7 @@ def train(number):
 
 runs = {number: train(number) for number in (8, 96)}
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 figure, axis = plt.subplots()
 for color, (number, (_, own, held)) in zip(("C0", "C1"), runs.items()):
     axis.plot(list(held), list(held.values()), "o-", color=color, label=f"{number} pictures: held-out people")
@@ -230,7 +235,7 @@ axis.legend(fontsize=10);
 # Both losses are measured at the same timesteps with the same noise, and without weights. Otherwise they
 # would jump about more than training changes them, and could not be compared.
 
-# %%
+# %% tags=["cover"]
 after = {number: draw(method.sd) for number, (method, _, _) in runs.items()}
 show_pictures([*before, *after[8], *after[96]],
               ["lorelei?", "lorelei?", "lorelei?", "micah"] * 3, columns=4, size=1.7);
@@ -288,7 +293,7 @@ def training_cost(pictures, epochs, pictures_a_second, gpus, dollars_an_hour):
     return hours * gpus * dollars_an_hour
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.training_cost(training_cost)
 
 # %% [markdown]

@@ -10,6 +10,11 @@
 # they may choose freely, from all the words that could ever be. What could such a word say, and what could
 # it never say?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## Two characters
 #
@@ -79,7 +84,7 @@ def nearest_rows(row, table, k):
     return cosines.topk(k).indices
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.nearest_rows(nearest_rows)
 
 # %% [markdown]
@@ -111,7 +116,7 @@ def count_new(text_encoder, num_vectors):
     return num_vectors * text_encoder.get_input_embeddings().weight.shape[1]
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.count_new(count_new)
 
 # %%
@@ -139,7 +144,7 @@ def keep_old_rows(gradient, new_id):
     return kept
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.keep_old_rows(keep_old_rows)
 
 # %% [markdown]
@@ -220,7 +225,7 @@ for step in range(3):
     optimizer.zero_grad()
     by_hand.append(loss.item())
 
-# %%
+# %% tags=["nbval-ignore-output", "rounding"]
 own, theirs = rows.detach()[new_id], ready_made.new_rows[0].rows.detach()[0]
 for step, pair in enumerate(zip(by_hand, losses), start=1):
     print(f"step {step}: by hand {pair[0]:.6f}, the package {pair[1]:.6f}")
@@ -240,7 +245,7 @@ print(f"of the {new_id} other rows, none has moved by a single bit")
 # The sentences say what differs from picture to picture: `{expression}` takes that picture's own. What no
 # other word of the sentence explains is left for the new one.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 from sdlearn.course.training import learn, steps
 
 TEMPLATE = "a picture of a {expression} {}, on a {background} background"
@@ -258,7 +263,7 @@ print(f"{learnt.seconds:.0f} seconds; what was learnt is a file of {file.stat().
 # %% [markdown]
 # **Predict:** the word began as a copy of "person". Which of these will it have kept?
 
-# %%
+# %% tags=["cover"]
 SITUATIONS = ["a picture of a smiling {}, on a green background",
               "a picture of a {} with sunglasses, on a blue background",
               "a picture of a surprised {}, on a purple background",
@@ -282,7 +287,7 @@ show_pictures([*before, *after], ["smiling", "sunglasses", "surprised", "nothing
 # pictures? **Prompt fit**: how well do they fit the words about the situation? Both are cosines, from
 # networks that had no part in the training: the **judges**.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from sdlearn.evaluate import Judges, prompt_fit, subject_fidelity
 
 judges = Judges.load("mini")
@@ -313,7 +318,7 @@ assert all(np.array_equal(a, b) for a, b in zip(before, again))
 #
 # **Predict:** near "person", where it began? Near a hair colour, a style, an expression? Near nothing?
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 person = table[sd.tokenizer.convert_tokens_to_ids("person</w>")]
 learned = with_word.text_encoder.get_input_embeddings().weight.detach()[-1]
 lengths = table[WORD_IDS].norm(dim=1)
@@ -389,12 +394,12 @@ axis.legend();
 #
 # Now the other character. **Look at what you wrote down.**
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 learnt_strange = learn(new_word(), strangers, config, name="07-unknown-style", train=True)
 strange = draw(sd.with_artefact(learnt_strange.path), WORD)
 show_pictures([*strange_faces[:4], *strange], ["real"] * 4 + ["learnt"] * 4, columns=8, size=1.3);
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 for name, real, drawn in [("the upper one", faces, after), ("the lower one", strange_faces, strange)]:
     gain = subject_fidelity(judges, drawn, real) - subject_fidelity(judges, before, real)
     print(f"{name} fidelity {subject_fidelity(judges, drawn, real):.2f}, "

@@ -10,6 +10,11 @@
 # **Before you run anything, write down:** a model sees the same five pictures about eighty times, always
 # under the words "sks person". What will it draw afterwards when you ask for "a person"?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## Somebody new
 #
@@ -112,7 +117,7 @@ def prior_preservation_loss(model_pred, target, prior_loss_weight):
     return subject.mean() + prior_loss_weight * prior.mean()
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.prior_preservation_loss(prior_preservation_loss)
 
 # %% [markdown]
@@ -135,7 +140,7 @@ def count_trained(sd, train_text_encoder):
     return sum(p.numel() for part in parts for p in part.parameters())
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.count_trained(count_trained)
 
 # %% [markdown]
@@ -193,7 +198,7 @@ for step in range(3):
     optimizer.zero_grad()
     by_hand.append(loss.item())
 
-# %%
+# %% tags=["nbval-ignore-output", "rounding"]
 for step, (own, theirs) in enumerate(zip(by_hand, losses), start=1):
     print(f"step {step}: by hand {own:.6f}, the package {theirs:.6f}")
 pairs = list(zip(unet.parameters(), ready_made.sd.unet.parameters()))
@@ -223,7 +228,7 @@ torch.testing.assert_close(torch.tensor(by_hand), torch.tensor(losses), rtol=1e-
 instance_prompt = "a picture of a {expression} sks creature, on a {background} background"
 ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.instance_prompt(instance_prompt)
 
 # %% [markdown]
@@ -234,7 +239,7 @@ checks.instance_prompt(instance_prompt)
 # To load what ships instead of waiting, set `train=False` here and below. It was trained through LoRA
 # (chapter 10), as a whole U-Net is too large to ship; it draws like these.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 from sdlearn.course.training import learn, steps
 
 TEMPLATE = f"a picture of a {{expression}} sks {KIND}, on a {{background}} background"
@@ -262,14 +267,14 @@ show_pictures([*before, *class_before, *after["without"], *class_after["without"
 # moves less towards the subject. We take half as many steps more, so that both models have a fair chance to
 # learn it.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 with_prior = DreamBooth(sd, instance_prompt=TEMPLATE, class_prompt=CLASS_PROMPT,
                         own_class_pictures=class_pictures, class_batch_size=2)
 longer = FitConfig(max_train_steps=steps(150), train_batch_size=4)
 learnt_with = learn(with_prior, pictures, longer, name="08-dreambooth-with-prior", train=True)
 print(f"{learnt_with.seconds:.0f} seconds")
 
-# %%
+# %% tags=["cover"]
 taught["with"] = sd.with_artefact(learnt_with.path)
 after["with"] = draw(taught["with"], SUBJECT_PROMPTS)
 class_after["with"] = draw(taught["with"], [CLASS_PROMPT] * 6, seed=500)
@@ -286,7 +291,7 @@ show_pictures([*after["without"], *class_after["without"], *after["with"], *clas
 # `sks person` and the real ones? Higher is better. **Drift**: the same of "a person". It should stay
 # where it was. **Prompt fit**: how well does a picture fit the words about the situation?
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from sdlearn.evaluate import Judges, class_drift, prompt_fit, subject_fidelity
 
 judges = Judges.load("mini")
@@ -300,7 +305,7 @@ for name, (subject, others) in rows.items():
     fidelity = subject_fidelity(judges, subject, faces)
     print(f"{name:24}   {fidelity:.2f}    {drift[name]:.2f}     {prompt_fit(judges, subject, PLAIN):.2f}")
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 rise = {name: value - drift["before"] for name, value in drift.items()}
 print(f"drift rose by {rise['without class pictures']:+.2f} without class pictures, "
       f"and by {rise['with class pictures']:+.2f} with them")

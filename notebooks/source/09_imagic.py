@@ -11,6 +11,11 @@
 # it not help to ask the model for "a person with short pink hair"? And why not train on the picture until
 # the model can draw nothing else?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## A picture, and what it should become
 
@@ -91,7 +96,7 @@ by_hand = stage_a_by_hand(steps(12), learning_rate=1e-2)
 # %% [markdown]
 # The same steps by the package, without stage B:
 
-# %%
+# %% tags=["nbval-ignore-output", "rounding"]
 from sdlearn.finetune import Imagic, run
 
 only_a = Imagic(sd, target_prompt=target_prompt, embedding_steps=steps(12), unet_steps=0,
@@ -109,7 +114,7 @@ print(f"moved by {(by_hand - e_tgt).abs().max().item():.3f} at most; by hand and
 #
 # **Predict:** which stage brings the loss down further?
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from sdlearn.course.training import learn
 from sdlearn.finetune import load_imagic
 
@@ -145,13 +150,13 @@ def interpolate_embeddings(e_tgt, e_opt, eta):
     return eta * e_tgt + (1 - eta) * e_opt
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.interpolate_embeddings(interpolate_embeddings)
 
 # %% [markdown]
 # The package's function has the two ends exactly, and a straight line between them:
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 e_opt = result.e_opt.encoder_hidden_states
 at = {eta: result.embedding(eta).encoder_hidden_states for eta in (0.0, 0.3, 1.0)}
 assert torch.equal(at[0.0], e_opt)
@@ -166,7 +171,7 @@ print(f"e_opt and e_tgt: cosine {cosine:.2f}, distance {(e_opt - e_tgt).norm():.
 #
 # **Predict:** from left to right, what changes first: the hair, the face, the background, or who it is?
 
-# %%
+# %% tags=["cover"]
 from sdlearn.course.widgets import explore
 
 etas = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -189,7 +194,7 @@ explore(at_eta, {"eta": etas});
 # Two judges look at the row: networks that never drew anything (chapter 8, *Measured*). One says how alike
 # each is to the picture, the other how well it fits the prompt.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from sdlearn.evaluate import Judges
 
 judges = Judges.load("mini")
@@ -227,7 +232,7 @@ def kept_share(faithfulness, unrelated):
     return (faithfulness - unrelated) / (faithfulness[0] - unrelated)
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.kept_share(kept_share)
 
 # %% [markdown]
@@ -255,14 +260,14 @@ def largest_edit(etas, kept, keep):
     return chosen
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.largest_edit(largest_edit)
 
 # %% [markdown]
 # The package's rule is this one, with one thing more: if a smaller eta gives nearly as strong an edit, it
 # takes that, as going on would only lose more of the picture.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 import matplotlib.pyplot as plt
 
 from sdlearn.finetune import choose_eta
@@ -304,7 +309,7 @@ without_b = replace(result, sd=sd).draw([0.0, 0.4, 0.8])
 # Without A the U-Net learns the picture under the prompt itself. Then `e_opt` *is* `e_tgt`, and every eta
 # draws the same:
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 skipping_a = Imagic(sd, target_prompt=target_prompt, embedding_steps=0, unet_steps=steps(250))
 run(skipping_a.fit([picture]))
 without_a = skipping_a.result.draw([0.0, 0.4, 0.8])

@@ -11,6 +11,11 @@
 # small could a file be from which the same model draws *one* new character? A half of it, a tenth, a
 # hundredth?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## The idea
 #
@@ -72,7 +77,7 @@ def low_rank_update(down, up, alpha):
     return alpha / len(down) * up @ down
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.low_rank_update(low_rank_update)
 
 # %% [markdown]
@@ -129,7 +134,7 @@ assert difference == 0
 first_to_move = "up"
 ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.first_to_move(first_to_move)
 
 # %% [markdown]
@@ -137,7 +142,7 @@ checks.first_to_move(first_to_move)
 #
 # `peft` is what diffusers uses. It is given the same two matrices, with numbers in `up` this time.
 
-# %%
+# %% tags=["nbval-ignore-output", "rounding"]
 import copy
 
 from peft import LoraConfig, inject_adapter_in_model
@@ -162,7 +167,7 @@ with torch.no_grad():
 # One layer agrees. Now all of them in the whole U-Net at once: those of attention, and the two layers behind
 # each, which work on what attention has gathered.
 
-# %%
+# %% tags=["nbval-ignore-output", "rounding"]
 def with_lora_by_hand(unet, rank, alpha):
     """A second U-Net with a low-rank way beside every layer of TARGETS."""
     unet = copy.deepcopy(unet)
@@ -259,7 +264,7 @@ print(*situations, sep="\n")
 # the face? One prompt is drawn after each quarter of the steps, always from the same noise. Pressing
 # **stop** ends it early, and keeps what was learnt until then.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 from sdlearn.course.training import learn, steps
 from sdlearn.finetune import FitConfig, LoRA
 
@@ -275,7 +280,7 @@ print(f"{learnt.seconds:.0f} seconds; the loss went from {sum(early) / len(early
 #
 # Above is mini as it was, below with what it has learnt, from the same noise.
 
-# %%
+# %% tags=["cover"]
 def draw(model, prompts):
     pipeline = model.pipeline()
     pipeline.set_progress_bar_config(desc="drawing", leave=False)
@@ -287,7 +292,7 @@ before, after = draw(sd, situations), draw(tuned, situations)
 words = ["\n".join(attributes.values()) for attributes in asked]
 show_pictures([*before, *after], words, columns=5, size=2);
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 from sdlearn.evaluate import Judges, prompt_fit, subject_fidelity
 
 judges = Judges.load("mini")
@@ -332,7 +337,7 @@ explore(at_scale, {"scale": [0.0, 0.4, 0.7, 1.0, 1.3, 2.0]});
 # The second way costs time at each step. It need not: `weight + update` is again a matrix of the same
 # size. Merged, the model is a model like any other.
 
-# %%
+# %% tags=["nbval-ignore-output", "rounding"]
 from sdlearn.models.lora import merged
 
 whole = merged(tuned)
@@ -395,7 +400,7 @@ def rank_for(singular_values, share):
     return int((held < share - 1e-6).sum()) + 1
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.rank_for(rank_for)
 
 # %% [markdown]
@@ -430,7 +435,7 @@ show_pictures(list(shown.values()), list(shown), size=2.2);
 # `attn1` is attention of the picture to itself. `attn2` is attention to the prompt: its `to_k` and `to_v`
 # read the words. `ff` is feed-forward. **Predict:** which moved most?
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 moved_by = {path: (delta.norm() / sd.unet.get_submodule(path).weight.norm()).item()
             for path, delta in deltas.items()}
 kinds = {}
@@ -481,7 +486,7 @@ for path in sorted(learnt.path.glob("*.safetensors")):
 # LoRA has no pictures that say what must stay as it was. So look at prompts that have nothing to do with
 # the lesson.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 others = ["a person", "a smiling person with red hair, open-peeps style",
           "a person with purple hair and round glasses", "a sad person, micah style"]
 untouched, touched = draw(sd, others), draw(tuned, others)

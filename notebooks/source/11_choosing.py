@@ -10,6 +10,11 @@
 # **Before you run anything, write down:** which method will draw the character best? Which will change
 # other people most? Which file will be smallest, and by how much?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## One subject, one budget
 #
@@ -95,7 +100,7 @@ for recipe in (LORA, FULL):
 # of a person", with the same seeds. **Look before you read any number:** in which rows is the character on
 # the left? In which is it on the right as well?
 
-# %%
+# %% tags=["cover"]
 titles = [*(f"situation {i}" for i in (1, 2, 3, 4)), *[f"a {word}"] * 4]
 show_rows({LABELS.get(name, name).replace(" ", "\n"): images for name, images in sheet.items()},
           titles, size=1.3);
@@ -107,7 +112,7 @@ show_rows({LABELS.get(name, name).replace(" ", "\n"): images for name, images in
 # of what a prompt asks for that a reader finds in the picture. **Drift**: how much more the bare class looks
 # like the subject than before. The first two should be high, the third low.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 from sdlearn.evaluate.bootstrap import bootstrap_mean
 
 MEASURED = ("fidelity", "asked_and_seen", "class_drift")
@@ -126,7 +131,7 @@ mine = {name: {"label": LABELS.get(name, name), "cost": r["cost"],
         for name, r in rows.items()}
 table(mine)
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 learnt = {name: line for name, line in mine.items() if name != BEFORE.name}
 def first(measure, sign):
     return max(learnt.values(), key=lambda line: sign * line[measure]["value"])["label"]
@@ -171,7 +176,7 @@ def unbeaten(points):
             if not any(beats(other, point) for other in points.values())]
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.unbeaten(unbeaten)
 
 # %% [markdown]
@@ -262,13 +267,13 @@ def paired_interval(first, second, places):
     return differences.mean(), low, high
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.paired_interval(paired_interval)
 
 # %% [markdown]
 # On my character: DreamBooth against LoRA. And the package's `bootstrap_mean`, which the claims use.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 one, other = (torch.tensor(rows[r.name]["fidelity"]) for r in (DREAMBOOTH, LORA))
 torch.manual_seed(0)
 places, elsewhere = (torch.randint(len(one), (2000, len(one))) for _ in range(2))
@@ -307,7 +312,7 @@ def shelf(characters, seconds, artefact_bytes, base_bytes):
     return characters * seconds, base_bytes + characters * artefact_bytes
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.shelf(shelf)
 
 # %%
@@ -369,7 +374,7 @@ def choose(goal, pictures, keep_class, most_bytes, sizes):
     return "textual-inversion"
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.choose(choose)
 
 # %% [markdown]

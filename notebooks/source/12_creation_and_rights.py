@@ -10,6 +10,11 @@
 # **Before you run anything, write down:** a model is some numbers. How could you find out whether a certain
 # picture is in them?
 
+# %%
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown]
 # ## Whose pictures
 #
@@ -67,7 +72,7 @@ def may_use(license, sell, change):
     return not (sell and "NC" in parts) and not (change and "ND" in parts)
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.may_use(may_use)
 
 # %% [markdown]
@@ -116,7 +121,7 @@ def nearest(embeds, training_embeds):
     return distances.min(dim=1).values, distances.min(dim=1).indices
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.nearest(nearest)
 
 # %% [markdown]
@@ -218,7 +223,7 @@ for step in tqdm(fit(method, known, config), desc="training", total=config.max_t
 # The threshold comes from real pairs again: true pictures of the same character on *other* backgrounds. The
 # prompt leaves the background open, so a model that has understood the character is free to choose one.
 
-# %%
+# %% tags=["nbval-ignore-output", "trained"]
 backgrounds = {p.attributes["background"] for p in known}
 elsewhere = [p.image for p in others if p.attributes["background"] not in backgrounds]
 known_embeds = judges.image_embeds([p.image for p in known])
@@ -233,7 +238,7 @@ for number, pictures in looked.items():
         f"{d:.2f}{'*' if d < limit else ''}" for d in distance(pictures).tolist()))
 print("(* nearer to a training picture than the threshold; the last two were asked for a background)")
 
-# %%
+# %% tags=["cover"]
 rows = [[*[p.image for p in known], *elsewhere[:4]], *looked.values()]
 titles = ["learnt from"] * 2 + ["real, elsewhere"] * 4
 titles += [f"{number} steps\n{what}" for number in looked for what in ["by name"] * 4 + ["green", "blue"]]
@@ -290,7 +295,7 @@ def read_settings(parameters):
     return {"prompt": prompt, "negative_prompt": negative_prompt, "seed": int(settings["Seed"])}
     ### END SOLUTION
 
-# %% tags=["raises-exception"]
+# %%
 checks.read_settings(read_settings)
 
 # %% [markdown]
@@ -349,7 +354,7 @@ Markdown(card[card.index("## What it learnt from"):])
 # eight pictures from mini, how many are just what was asked for? (The prompts above ask for combinations
 # that mini never saw, which is what one wants a model for.)
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 import time
 
 def wrong(picture, wanted):
@@ -368,7 +373,7 @@ print(f"one picture took {seconds_a_picture:.1f} s")
 # Now a story of 12 pictures. You look at each try for some seconds, until it is right. If a share $p$ of the
 # pictures is right, one takes $1 / p$ tries on average.
 
-# %%
+# %% tags=["nbval-ignore-output", "timed"]
 seconds_looking, minutes_by_hand, panels = 5, 20, 12  # yours: change them
 chance = max(usable, 0.5) / len(drawn)  # none right in 8 tries does not mean never
 for p in sorted({chance, 0.5, 0.9}):

@@ -3,6 +3,11 @@
 #
 # How Stable Diffusion learns **your** character<br>on a laptop, without a network
 
+# %% slideshow={"slide_type": "skip"}
+from sdlearn.course import start
+
+device = start()
+
 # %% [markdown] slideshow={"slide_type": "notes"}
 # **20 seconds; 10 in the short talk.**
 #
@@ -241,7 +246,7 @@ WISHES = {"hair_color": "pink", "glasses": "round"}
 hero = draw_character(STYLE, SEED, **WISHES)
 picture_row([p.image for p in hero], height=150)
 
-# %% slideshow={"slide_type": "-"}
+# %% slideshow={"slide_type": "-"} tags=["nbval-ignore-output", "timed"]
 caption = "a {expression} sks person, on a {background} background"
 method = DreamBooth(sd, instance_prompt=caption, with_prior_preservation=False,
                     train_text_encoder=True)
@@ -288,7 +293,7 @@ before = [draw(sd, text, seed) for seed, text in enumerate(situations)]
 after = [draw(method.sd, text, seed) for seed, text in enumerate(situations)]
 before_after_slider(before, after, height=280)
 
-# %% slideshow={"slide_type": "-"} tags=["hide-input"]
+# %% slideshow={"slide_type": "-"} tags=["hide-input", "nbval-ignore-output", "timed"]
 Markdown(f"**{done}** steps in **{seconds:.0f}** seconds")
 
 # %% [markdown] slideshow={"slide_type": "notes"}

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from sdlearn.course.training import QUICK
+from tools import slides
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "notebooks"))
-import slides  # noqa: E402
 
 SLIDER = "section.present input[type=range]"
 SHOWN = "section.present .sdlearn-slider img.shown"

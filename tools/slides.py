@@ -1,4 +1,4 @@
-"""Makes the talk's decks: `python notebooks/slides.py`, or `make slides`.
+"""Makes the talk's decks: `python -m tools.slides`, or `make slides`.
 
 The talk is run once, and written to outputs/slides:
 
@@ -21,14 +21,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import build
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter, SlidesExporter
 from traitlets.config import Config
 
+from tools import notebooks
+
 FOLDER = Path(__file__).resolve().parent
-SOURCE = build.SOURCES / "talk.py"
+SOURCE = notebooks.SOURCES / "talk.py"
 TITLE = "Make the model yours"
 LEFT_OUT = "ten-minutes"
 TIMES = re.compile(r"\*\*(\d+) seconds(?:; (\d+) in the short talk)?\.\*\*")
@@ -135,7 +136,7 @@ def live(notebook: Any, cut: Cut) -> str:
 
 def executed(folder: Path) -> Any:
     """The talk with its outputs, run in `folder`."""
-    notebook = nbformat.reads(build.build(SOURCE, "self-study"), as_version=4)
+    notebook = nbformat.reads(notebooks.build(SOURCE, "self-study"), as_version=4)
     resources = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, timeout=180, kernel_name="python3", resources=resources).execute()
     return notebook

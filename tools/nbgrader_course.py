@@ -1,4 +1,4 @@
-"""The chapters as a course of nbgrader's: `python notebooks/build.py --nbgrader FOLDER`.
+"""The chapters as a course of nbgrader's: `python -m tools.notebooks --nbgrader FOLDER`.
 
     FOLDER/nbgrader_config.py           what the course asks of nbgrader
     FOLDER/source/NN_name/NN_name.ipynb a chapter with its solutions, each cell marked for nbgrader
@@ -11,12 +11,13 @@ Source of the cells' metadata: nbgrader's format, schema version 3.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
+
+from tools.notebooks import CHECK
 
 CONFIG = """\
 c = get_config()  # noqa: F821
@@ -24,7 +25,6 @@ c.CourseDirectory.course_id = "sdlearn"
 c.Execute.timeout = 180  # seconds a cell; nbgrader's own 30 are too few for one that trains
 c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("your code here")'}
 """
-CHECK = re.compile(r"^checks\.(?P<name>\w+)\(.*\)$", re.M)
 SOLUTION_BEGINS = "### BEGIN SOLUTION"
 
 
