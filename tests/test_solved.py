@@ -24,7 +24,6 @@ MOST_BYTES = 4_000_000  # of all solved notebooks
 SOURCES = solved.sources()
 NOT_RUN_YET = {  # `make solved` runs them; then each is taken out here
     "03_sampling",
-    "04_latent_diffusion",
     "06_full_fine_tuning",
     "07_textual_inversion",
     "08_dreambooth",
