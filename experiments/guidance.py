@@ -38,8 +38,8 @@ from experiments.held_out import (
     plain_prompts,
     real_embeds,
 )
+from sdlearn.evaluate.compare.measure import BATCH_SIZE
 from sdlearn.evaluate.diversity import diversity, vendi_score
-from sdlearn.evaluate.drawing import draw_prompts
 from sdlearn.evaluate.metrics import seen_shares
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def _measured(bench: Bench, scale: int) -> Unit:
 
 
 def _drawn(bench: Bench, prompts: Sequence[str], scale: int) -> list[Image.Image]:
-    return draw_prompts(
-        bench.sd,
+    return bench.sd.draw(
         prompts,
-        steps=bench.size.part(STEPS, least=bench.size.sampler_steps),
+        batch_size=BATCH_SIZE,
+        num_inference_steps=bench.size.part(STEPS, least=bench.size.sampler_steps),
         guidance_scale=scale,
         desc=f"guidance scale {scale}",
     )

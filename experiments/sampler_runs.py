@@ -13,7 +13,6 @@ from experiments.held_out import (
     plain_prompts,
     real_embeds,
 )
-from sdlearn.evaluate.drawing import draw_prompts
 from sdlearn.evaluate.metrics import seen_shares
 from sdlearn.models.samplers import make_sampler
 
@@ -55,10 +54,9 @@ def run_sampler(bench: Bench, name: str, steps: int, exact: torch.Tensor) -> Uni
 
 def draw_latents(bench: Bench, name: str, steps: int, number: int) -> torch.Tensor:
     """Scaled latents (N, C, h, w) of held-out prompts; picture i has seed i."""
-    latents = draw_prompts(
-        bench.sd,
+    latents = bench.sd.draw(
         plain_prompts(held_out_attributes(bench, number)),
-        steps=steps,
+        num_inference_steps=steps,
         guidance_scale=bench.size.guidance_scale,
         batch_size=AT_A_TIME,
         scheduler=make_sampler(name, bench.sd.noise_scheduler),

@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from sdlearn import load
 from sdlearn.commands.imagic import judging
 from sdlearn.course.training import TRAINING_NAME, learn, made_from
@@ -209,13 +207,12 @@ def chapters(sd: StableDiffusion) -> None:
     config = FitConfig(max_train_steps=120, train_batch_size=4, learning_rate=2e-3, snr_gamma=0.1)
     for name, pictures in (("07-known-style", known), ("07-unknown-style", unknown)):
         _ship(name, TextualInversion(sd, **WORD), pictures, config)
-    pipeline: Any = sd.pipeline()
-    drawn = pipeline(
-        [CLASS_PROMPT] * 12,
+    drawn = sd.draw(
+        CLASS_PROMPT,
+        seeds=range(100, 112),
         num_inference_steps=STEPS,
         guidance_scale=GUIDANCE_SCALE,
-        generator=[torch.Generator().manual_seed(100 + i) for i in range(12)],
-    ).images
+    )
     others = [Picture(image=image, text=CLASS_PROMPT) for image in drawn]
     without = DreamBooth(sd, instance_prompt=TEMPLATE, with_prior_preservation=False, lora_rank=16)
     _ship("08-dreambooth", without, unknown, FitConfig(max_train_steps=150, train_batch_size=4))
@@ -306,18 +303,13 @@ def _draw_all(
     sd: StableDiffusion, prompts: Sequence[str], seed: int, stem: Path, model: str
 ) -> None:
     """Draw each prompt with the seeds from `seed` on; what is there already stays."""
-    pipeline: Any = sd.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
     for number, text in enumerate(prompts):
         path = stem.with_name(f"{stem.name}-{number}.png")
         if path.exists():
             continue
-        image = pipeline(
-            text,
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE_SCALE,
-            generator=torch.Generator().manual_seed(seed + number),
-        ).images[0]
+        [image] = sd.draw(
+            text, seeds=seed + number, num_inference_steps=STEPS, guidance_scale=GUIDANCE_SCALE
+        )
         _save(image, path, text, seed + number, model)
 
 

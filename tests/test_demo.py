@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sdlearn import cli
-from sdlearn.course.demo import DemoConfig, learning, run_demo
+from sdlearn.course.demo import DemoConfig, run_demo, ways
 from sdlearn.course.demo.drawing import Order, draw_all
 from sdlearn.course.demo.progress import Progress
 from sdlearn.data import read_generated, read_pictures, write_pictures
@@ -78,7 +78,7 @@ def test_every_row_draws_the_same_situations_from_the_same_seeds(result):
         assert [d.seed for d in row.class_pictures] == [d.seed for d in before.class_pictures]
         assert {d.prompt for d in row.class_pictures} == {"a picture of a person"}
         for drawn, first in zip(row.situations, before.situations, strict=True):
-            assert drawn.prompt == first.prompt.replace("sks person", row.way.subject)
+            assert drawn.prompt == first.prompt.replace("sks person", row.called)
     trained_on = {read_generated(p).seed for p in (result.output / "class-pictures").glob("*.png")}
     assert not trained_on & {d.seed for d in before.class_pictures}
 
@@ -126,7 +126,7 @@ def test_the_page_works_offline_and_its_links_resolve(result):
 
 
 def test_a_finished_demo_is_not_done_again(result, config, monkeypatch):
-    monkeypatch.setattr(learning, "fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(ways, "fit", lambda *_: pytest.fail("trained"))
     monkeypatch.setattr("sdlearn.course.demo.drawing._draw_missing", lambda *_: pytest.fail("drew"))
     before = contents(config.output)
     run_demo(config)
@@ -141,7 +141,7 @@ def test_a_killed_demo_goes_on_where_it_was_and_ends_the_same(
     result, config, tmp_path, monkeypatch
 ):
     copy = replace(config, output=tmp_path / "out")
-    fit, seen = learning.fit, []
+    fit, seen = ways.fit, []
 
     def killed_fit(method, *rest):
         for step in fit(method, *rest):
@@ -150,7 +150,7 @@ def test_a_killed_demo_goes_on_where_it_was_and_ends_the_same(
                 raise Killed
             yield step
 
-    monkeypatch.setattr(learning, "fit", killed_fit)
+    monkeypatch.setattr(ways, "fit", killed_fit)
     with pytest.raises(Killed):
         run_demo(copy)
     assert (copy.output / "textual-inversion").is_dir()

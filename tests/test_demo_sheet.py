@@ -8,10 +8,10 @@ from PIL import Image
 
 from sdlearn.course.demo import DemoConfig
 from sdlearn.course.demo.drawing import Drawn
-from sdlearn.course.demo.judging import COLUMNS, Row, format_table, judge
 from sdlearn.course.demo.layout import Box, lay_out
-from sdlearn.course.demo.learning import ways
+from sdlearn.course.demo.scores import COLUMNS, Row, format_table, judge
 from sdlearn.course.demo.sheet import write
+from sdlearn.course.demo.ways import ways
 from sdlearn.data.captions import caption
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import Picture
@@ -123,15 +123,15 @@ def test_the_table_tells_who_learnt_the_subject_and_who_drifted(toy_folder):
             [Drawn(image=i, prompt="", seed=0, path=Path()) for i in images]
             for images in (situation_images, class_images)
         ]
-        return Row(way=way, artefact=None, situations=drawn[0], class_pictures=drawn[1])
+        return Row(way=way, called="", artefact=None, situations=drawn[0], class_pictures=drawn[1])
 
-    all_ways = ways(DemoConfig(), "person")
+    all_ways = ways(DemoConfig())
     rows = [row(all_ways[0], others, others), row(all_ways[2], subject, subject)]
     scores, why_not = judge(rows, subject, asked, "person", str(toy_folder))
     before, after = scores["before"], scores["dreambooth"]
     assert not why_not
     assert after["fidelity"] > before["fidelity"]
-    assert after["drift"] > before["drift"]
+    assert after["class_like_subject"] > before["class_like_subject"]
     assert before["class_shift"] == 0
     for value in after.values():
         assert -1 <= value <= 1

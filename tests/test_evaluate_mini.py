@@ -11,7 +11,6 @@ from conftest import TOY
 
 from sdlearn import cli
 from sdlearn.evaluate.config import EvaluateConfig
-from sdlearn.evaluate.drawing import draw_prompts
 from sdlearn.evaluate.mini import evaluate_mini
 from sdlearn.evaluate.near_copies import near_copies, nearest_others
 from sdlearn.evaluate.speed import time_picture
@@ -118,7 +117,7 @@ def test_a_memorised_picture_is_a_near_copy_unless_it_was_asked_for():
 
 def test_pictures_do_not_depend_on_the_batch(tiny):
     prompts = ["a person", "a red person", "a toy"]
-    together, alone = (draw_prompts(tiny, prompts, steps=2, batch_size=n) for n in (3, 1))
+    together, alone = (tiny.draw(prompts, num_inference_steps=2, batch_size=n) for n in (3, 1))
     for a, b in zip(together, alone, strict=True):
         assert np.abs(np.asarray(a).astype(int) - np.asarray(b)).max() <= 1
 

@@ -36,11 +36,9 @@ prompt = "a laughing person with green hair and sunglasses, wearing orange cloth
 
 def draw(sampler="dpm++", steps=20, guidance_scale=5.0, seed=4, prompt=prompt, negative_prompt="",
          latents=None):
-    pipeline = sd.pipeline(make_sampler(sampler, sd.noise_scheduler))
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline(prompt, negative_prompt=negative_prompt, num_inference_steps=steps,
-                    height=sd.image_size, width=sd.image_size, guidance_scale=guidance_scale,
-                    latents=latents, generator=torch.Generator().manual_seed(seed)).images[0]
+    return sd.draw(prompt, seeds=seed, scheduler=make_sampler(sampler, sd.noise_scheduler), desc=None,
+                   negative_prompt=negative_prompt, num_inference_steps=steps,
+                   guidance_scale=guidance_scale, latents=latents)[0]
 
 # %% tags=["cover"]
 from tqdm.auto import tqdm

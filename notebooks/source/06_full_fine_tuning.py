@@ -55,13 +55,7 @@ PROMPTS = ["a smiling person with blue hair, on a yellow background, lorelei sty
            "a laughing person with green hair, on a pink background, lorelei style",
            "a smiling person with purple hair, on a blue background, micah style"]
 
-def draw(model, prompts=PROMPTS):
-    pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(desc="drawing", leave=False)
-    generators = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
-    return pipeline(prompts, num_inference_steps=20, guidance_scale=5.0, generator=generators).images
-
-before = draw(sd)
+before = sd.draw(PROMPTS)
 show_pictures(before, ["lorelei?", "lorelei?", "lorelei?", "micah"], size=1.8);
 
 # %% [markdown]
@@ -236,7 +230,7 @@ axis.legend(fontsize=10);
 # would jump about more than training changes them, and could not be compared.
 
 # %% tags=["cover"]
-after = {number: draw(method.sd) for number, (method, _, _) in runs.items()}
+after = {number: method.sd.draw(PROMPTS) for number, (method, _, _) in runs.items()}
 show_pictures([*before, *after[8], *after[96]],
               ["lorelei?", "lorelei?", "lorelei?", "micah"] * 3, columns=4, size=1.7);
 

@@ -270,11 +270,7 @@ SITUATIONS = ["a picture of a smiling {}, on a green background",
               "a picture of {}"]
 
 def draw(model, word, seed=0):
-    pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(desc="drawing", leave=False)
-    prompts = [situation.format(word) for situation in SITUATIONS]
-    generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
-    return pipeline(prompts, num_inference_steps=20, guidance_scale=5.0, generator=generators).images
+    return model.draw([situation.format(word) for situation in SITUATIONS], seeds=seed)
 
 with_word = sd.with_artefact(learnt.path)
 before, after = draw(sd, "person"), draw(with_word, WORD)

@@ -55,12 +55,6 @@ SITUATIONS = ["a picture of a smiling {}, on a green background",
               "a picture of a surprised {}, on a purple background"]
 CLASS_PROMPT = f"a picture of a {KIND}"
 
-def draw(model, prompts, seed=0):
-    pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(desc="drawing", leave=False)
-    generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
-    return pipeline(prompts, num_inference_steps=20, guidance_scale=5.0, generator=generators).images
-
 # %% [markdown]
 # Mini has no token `sks`: it falls apart into single letters. They mean little to mini, so they can carry
 # somebody new. Stable Diffusion 1.5 has `sks` as one rare token, and the paper looks for such tokens. A
@@ -69,8 +63,8 @@ def draw(model, prompts, seed=0):
 
 # %%
 SUBJECT_PROMPTS = [situation.format(f"sks {KIND}") for situation in SITUATIONS]
-before = draw(sd, SUBJECT_PROMPTS)
-class_before = draw(sd, [CLASS_PROMPT] * 6, seed=500)
+before = sd.draw(SUBJECT_PROMPTS)
+class_before = sd.draw(CLASS_PROMPT, seeds=range(500, 506))
 TITLES = [*[f"sks {KIND}"] * 3, *[f"a {KIND}"] * 6]
 show_pictures([*before, *class_before], TITLES, columns=9, size=1.4);
 
@@ -92,7 +86,7 @@ show_pictures([*before, *class_before], TITLES, columns=9, size=1.4);
 # %%
 from sdlearn.data.folder import Picture
 
-drawn = draw(sd, [CLASS_PROMPT] * 12, seed=100)
+drawn = sd.draw(CLASS_PROMPT, seeds=range(100, 112))
 class_pictures = [Picture(image=image, text=CLASS_PROMPT) for image in drawn]
 show_pictures(drawn, columns=12, size=1.1);
 
@@ -250,8 +244,8 @@ print(f"{learnt.seconds:.0f} seconds, loss {sum(learnt.losses[-20:]) / len(learn
 
 # %%
 taught = {"without": sd.with_artefact(learnt.path)}
-after = {"without": draw(taught["without"], SUBJECT_PROMPTS)}
-class_after = {"without": draw(taught["without"], [CLASS_PROMPT] * 6, seed=500)}
+after = {"without": taught["without"].draw(SUBJECT_PROMPTS)}
+class_after = {"without": taught["without"].draw(CLASS_PROMPT, seeds=range(500, 506))}
 show_pictures([*before, *class_before, *after["without"], *class_after["without"]],
               TITLES * 2, columns=9, size=1.4);
 
@@ -276,8 +270,8 @@ print(f"{learnt_with.seconds:.0f} seconds")
 
 # %% tags=["cover"]
 taught["with"] = sd.with_artefact(learnt_with.path)
-after["with"] = draw(taught["with"], SUBJECT_PROMPTS)
-class_after["with"] = draw(taught["with"], [CLASS_PROMPT] * 6, seed=500)
+after["with"] = taught["with"].draw(SUBJECT_PROMPTS)
+class_after["with"] = taught["with"].draw(CLASS_PROMPT, seeds=range(500, 506))
 show_pictures([*after["without"], *class_after["without"], *after["with"], *class_after["with"]],
               TITLES * 2, columns=9, size=1.4);
 
@@ -339,7 +333,7 @@ def part_way(share):
 SHARES = [0.0, 0.3, 0.6, 1.0, 1.4]
 on_the_way = {0.0: before, 1.0: after["without"]}
 for share in (0.3, 0.6, 1.4):
-    on_the_way[share] = draw(replace(sd, unet=part_way(share)), SUBJECT_PROMPTS)
+    on_the_way[share] = replace(sd, unet=part_way(share)).draw(SUBJECT_PROMPTS)
 
 # %%
 import matplotlib.pyplot as plt

@@ -31,15 +31,9 @@ sd = load("mini", device=device)
 picture = draw_character("micah", seed=3, number=1, glasses="none")[0]
 target_prompt = "a person with short pink hair, micah style"
 
-def draw(model, prompt, seed=0):
-    pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(desc="drawing", leave=False)
-    return pipeline(prompt, num_inference_steps=20, guidance_scale=5.0,
-                    generator=torch.Generator().manual_seed(seed)).images[0]
-
 print("the picture:", picture.text)
 print("the target: ", target_prompt)
-show_pictures([picture.image, *[draw(sd, target_prompt, seed) for seed in range(3)]],
+show_pictures([picture.image, *sd.draw(target_prompt, seeds=range(3), batch_size=1)],
               ["the picture", "seed 0", "seed 1", "seed 2"], size=2);
 
 # %% [markdown]
@@ -208,7 +202,7 @@ def fits(images):
     return judges.clip_image_embeds(images) @ wanted
 
 row = [at_eta(eta) for eta in etas]
-stranger = draw(sd, target_prompt, seed=0)  # from a model that never saw the picture
+[stranger] = sd.draw(target_prompt)  # from a model that never saw the picture
 print("alike to the picture:", " ".join(f"{value:6.2f}" for value in faithful(row)))
 print("fits the prompt:     ", " ".join(f"{value:6.2f}" for value in fits(row)))
 print(f"a picture that has nothing to do with it is alike by {faithful([stranger])[0]:.2f}")

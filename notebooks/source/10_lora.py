@@ -281,14 +281,8 @@ print(f"{learnt.seconds:.0f} seconds; the loss went from {sum(early) / len(early
 # Above is mini as it was, below with what it has learnt, from the same noise.
 
 # %% tags=["cover"]
-def draw(model, prompts):
-    pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(desc="drawing", leave=False)
-    noise = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
-    return pipeline(prompts, num_inference_steps=20, guidance_scale=5.0, generator=noise).images
-
 tuned = sd.with_artefact(learnt.path)
-before, after = draw(sd, situations), draw(tuned, situations)
+before, after = sd.draw(situations), tuned.draw(situations)
 words = ["\n".join(attributes.values()) for attributes in asked]
 show_pictures([*before, *after], words, columns=5, size=2);
 
@@ -320,9 +314,9 @@ print(f"the five pictures among themselves: {others.mean():.2f}")
 from sdlearn.course.widgets import explore
 
 def at_scale(scale):
-    return draw(sd.with_artefact(learnt.path, scale), situations[:1])[0]
+    return sd.with_artefact(learnt.path, scale).draw(situations[0])[0]
 
-alone = draw(sd, situations[:1])[0]  # as a batch of several rounds otherwise than a batch of one
+alone = sd.draw(situations[0])[0]  # as a batch of several rounds otherwise than a batch of one
 assert at_scale(0.0).tobytes() == alone.tobytes()
 explore(at_scale, {"scale": [0.0, 0.4, 0.7, 1.0, 1.3, 2.0]});
 
@@ -422,7 +416,7 @@ total = sum(delta.square().sum() for delta in deltas.values())
 shown = {}
 for rank in (1, 4, 8, 16):
     held = sum(v[:rank].square().sum() for v in values.values()) / total
-    shown[f"rank {rank}: {held:.0%}"] = draw(cut(rank), situations[:1])[0]
+    shown[f"rank {rank}: {held:.0%}"] = cut(rank).draw(situations[0])[0]
 show_pictures(list(shown.values()), list(shown), size=2.2);
 
 # %% [markdown]
@@ -489,7 +483,7 @@ for path in sorted(learnt.path.glob("*.safetensors")):
 # %% tags=["nbval-ignore-output", "trained"]
 others = ["a person", "a smiling person with red hair, open-peeps style",
           "a person with purple hair and round glasses", "a sad person, micah style"]
-untouched, touched = draw(sd, others), draw(tuned, others)
+untouched, touched = sd.draw(others), tuned.draw(others)
 show_pictures([*untouched, *touched], ["before"] * 4 + ["after"] * 4, columns=4, size=2)
 print(f"like the character: before {subject_fidelity(judges, untouched, references):.2f}, "
       f"after {subject_fidelity(judges, touched, references):.2f}")

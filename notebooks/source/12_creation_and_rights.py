@@ -151,14 +151,8 @@ print(f"real pictures: nearest at {real.min():.3f}, half of them beyond {real.me
 # %%
 from sdlearn.data.captions import caption
 
-def draw_with(model, prompts, steps=12):
-    pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(desc="drawing", leave=False)
-    seeds = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
-    return pipeline(prompts, num_inference_steps=steps, guidance_scale=5.0, generator=seeds).images
-
 asked = [a for _, a in held_out[:8]]
-drawn = draw_with(sd, [caption(a) for a in asked])
+drawn = sd.draw([caption(a) for a in asked], num_inference_steps=12)
 drawn_embeds = judges.image_embeds(drawn)
 by_mini = nearest_others(drawn_embeds, asked, training_embeds, training_attributes)
 share, threshold = near_copies(by_mini, real)
@@ -214,10 +208,10 @@ prompt = "a picture of sks person"
 prompts = [prompt] * 4 + [f"{prompt}, on a {color} background" for color in ("green", "blue")]
 method = DreamBooth(sd, instance_prompt=prompt, with_prior_preservation=False)
 config = FitConfig(max_train_steps=steps(120), train_batch_size=2, learning_rate=3e-4)
-looked = {0: draw_with(sd, prompts)}
+looked = {0: sd.draw(prompts, num_inference_steps=12)}
 for step in tqdm(fit(method, known, config), desc="training", total=config.max_train_steps):
     if step.step in (steps(40), steps(120)):
-        looked[step.step] = draw_with(method.sd, prompts)
+        looked[step.step] = method.sd.draw(prompts, num_inference_steps=12)
 
 # %% [markdown]
 # The threshold comes from real pairs again: true pictures of the same character on *other* backgrounds. The
@@ -361,7 +355,7 @@ def wrong(picture, wanted):
     return [name for name, value in wanted.items() if picture[name] != value]
 
 start = time.perf_counter()
-tried = draw_with(sd, [caption(a) for a in asked[:4]])
+tried = sd.draw([caption(a) for a in asked[:4]], num_inference_steps=12)
 seconds_a_picture = (time.perf_counter() - start) / len(tried)
 mistakes = [wrong(seen, wanted) for seen, wanted in zip(judges.read(drawn), asked)]
 usable = sum(not names for names in mistakes)

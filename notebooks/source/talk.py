@@ -35,10 +35,7 @@ from sdlearn.finetune import DreamBooth, FitConfig, LoRA, fit
 sd = load("mini", device=device)
 
 def draw(model, prompt, seed=0, **settings):
-    pipeline = model.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline(prompt, num_inference_steps=20, guidance_scale=5.0,
-                    generator=torch.Generator().manual_seed(seed), **settings).images[0]
+    return model.draw(prompt, seeds=seed, desc=None, **settings)[0]
 
 def row(pictures):
     return np.hstack([np.asarray(picture) for picture in pictures])

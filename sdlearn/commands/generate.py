@@ -144,27 +144,26 @@ class Generate:
 
     def _draw(self, sd: StableDiffusion) -> Iterator[Image.Image]:
         """Draw one picture a seed. One at a time, so that each is the same when drawn alone."""
-        import torch
         from tqdm import tqdm
 
         from sdlearn.models.samplers import make_sampler
 
         sd.tokenize([self.prompt, self.negative_prompt])  # warns where one is too long
-        pipeline: Any = sd.pipeline(make_sampler(self.sampler, sd.noise_scheduler))
-        pipeline.set_progress_bar_config(disable=True)
         height, width = self._sides() or (sd.image_size, sd.image_size)
         with tqdm(total=self.number * self.steps, unit="step", desc="drawing") as progress:
             for seed in self._seeds():
-                yield pipeline(
+                yield from sd.draw(
                     self.prompt,
+                    seeds=seed,
+                    scheduler=make_sampler(self.sampler, sd.noise_scheduler),
                     negative_prompt=self.negative_prompt or None,  # SDXL tells none from ""
                     height=height,
                     width=width,
                     num_inference_steps=self.steps,
                     guidance_scale=self.guidance_scale,
-                    generator=torch.Generator("cpu").manual_seed(seed),
+                    desc=None,
                     callback_on_step_end=_watch(progress),
-                ).images[0]
+                )
 
     def _of_edit(self, result: ImagicResult) -> Generate:
         """These settings for an edit of Imagic's: its prompt, and the chosen eta unless given."""

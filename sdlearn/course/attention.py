@@ -91,17 +91,14 @@ def word_maps(
     if not tokens:
         raise ValueError("the prompt has no words: give at least one")
     side = sd.image_size // sd.vae_reduction
-    pipeline: Any = sd.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
     with recorded(sd.unet, (side, side), guided=guidance_scale > 1) as recorder:
-        image = pipeline(
+        [image] = sd.draw(
             prompt,
-            height=sd.image_size,
-            width=sd.image_size,
+            seeds=seed,
             num_inference_steps=steps,
             guidance_scale=guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(seed),
-        ).images[0]
+            desc=None,
+        )
     assert recorder.total is not None
     weights = (recorder.total / recorder.calls).cpu()
     # the first token is the start of the text

@@ -172,12 +172,12 @@ def _draw(method: Method | Imagic, prompt: str, config: FitConfig) -> Image.Imag
     """Draw a prompt with what is learnt so far; takes no random number from anything else."""
     device = method.sd.device
     precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
-    pipeline: Any = method.sd.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-        return pipeline(
+        [image] = method.sd.draw(
             prompt,
+            seeds=config.seed,
             num_inference_steps=PREVIEW_INFERENCE_STEPS,
             guidance_scale=config.preview_guidance_scale,
-            generator=torch.Generator().manual_seed(config.seed),
-        ).images[0]
+            desc=None,
+        )
+    return image

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from sdlearn.data.png import read_generated
 from sdlearn.evaluate.config import EvaluateConfig, SubjectConfig
-from sdlearn.evaluate.drawing import draw_prompts
 from sdlearn.evaluate.editing import edit_curve
 from sdlearn.evaluate.figures import (
     Figure,
@@ -45,10 +44,9 @@ class Drawer:
 
     def draw(self, sd: StableDiffusion, prompts: Sequence[str], desc: str) -> list[Image.Image]:
         """One picture a prompt; picture i has seed i."""
-        return draw_prompts(
-            sd,
+        return sd.draw(
             prompts,
-            steps=self.drawing.steps,
+            num_inference_steps=self.drawing.steps,
             guidance_scale=self.drawing.guidance_scale,
             batch_size=self.drawing.batch_size,
             desc=desc,

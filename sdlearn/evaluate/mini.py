@@ -12,12 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from tqdm.auto import tqdm
+
 from sdlearn.data.captions import LANGUAGES, caption
 from sdlearn.data.faces import Attributes
+from sdlearn.data.folder import to_pixel_values
 from sdlearn.evaluate.config import EvaluateConfig
-from sdlearn.evaluate.drawing import draw_prompts, reconstruction_psnr
 from sdlearn.evaluate.judges import Judges
-from sdlearn.evaluate.metrics import attribute_shares, retrieval_accuracy
+from sdlearn.evaluate.metrics import attribute_shares, psnr, retrieval_accuracy
 from sdlearn.evaluate.near_copies import embed_all, near_copies, nearest_others
 from sdlearn.evaluate.report import made_by, write_report
 from sdlearn.evaluate.speed import time_picture
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 TRAINING_SEARCHED = 5_000  # training pictures that near-copies are looked for in
 BUSY = 1.0  # load average from which other work slows the timed picture down
+VAE_BATCH = 16  # pictures that the VAE rebuilds at a time
 AMONG = 100  # captions that a picture's own is to be found in
 
 
@@ -98,13 +102,12 @@ def _figures(
         language: retrieval_accuracy(judges, real, words, among)
         for language, words in captions.items()
     }
-    psnr = reconstruction_psnr(sd, real)
     drawn = {
         language: _draw(config, sd, words[: config.number], language)
         for language, words in captions.items()
     }
     return {
-        "psnr": psnr,
+        "psnr": reconstruction_psnr(sd, real),
         "retrieval": retrieval,
         "retrieval_among": among,
         "real_pictures": len(real),
@@ -118,10 +121,9 @@ def _figures(
 def _draw(
     config: EvaluateConfig, sd: StableDiffusion, prompts: Sequence[str], language: str
 ) -> list[Image.Image]:
-    return draw_prompts(
-        sd,
+    return sd.draw(
         prompts,
-        steps=config.steps,
+        num_inference_steps=config.steps,
         guidance_scale=config.guidance_scale,
         batch_size=config.batch_size,
         desc=f"drawing prompts ({language})",
@@ -188,3 +190,19 @@ def _near_copy_figures(
         "drawn": len(searched),
         "training": len(training),
     }
+
+
+@torch.no_grad()
+def reconstruction_psnr(sd: StableDiffusion, images: Sequence[Image.Image]) -> float:
+    """Return the mean PSNR, in dB, of pictures that the VAE encodes (its mode) and decodes.
+
+    Higher is better.
+    """
+    ratios = []
+    for start in tqdm(range(0, len(images), VAE_BATCH), desc="rebuilding", unit="batch"):
+        part = images[start : start + VAE_BATCH]
+        pixel_values = torch.stack([to_pixel_values(image, sd.image_size) for image in part])
+        pixel_values = pixel_values.to(sd.device, sd.vae.dtype)  # (B, 3, H, W)
+        latents = sd.vae.encode(pixel_values).latent_dist.mode()
+        ratios.append(psnr(sd.vae.decode(latents).sample.float(), pixel_values.float()).cpu())
+    return torch.cat(ratios).mean().item()

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -92,17 +91,15 @@ def own_pictures(folder: Path | None) -> Sequence[Picture]:
 def _draw(
     sd: StableDiffusion, numbers: Sequence[int], settings: dict[str, Any]
 ) -> list[Image.Image]:
-    pipeline = sd.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
-    generators = [torch.Generator().manual_seed(settings["seed"] + n) for n in numbers]
-    return pipeline(
-        [settings["prompt"]] * len(numbers),
+    return sd.draw(
+        settings["prompt"],
+        seeds=[settings["seed"] + n for n in numbers],
         height=settings["size"],
         width=settings["size"],
         num_inference_steps=settings["steps"],
         guidance_scale=settings["guidance_scale"],
-        generator=generators,
-    ).images
+        desc=None,
+    )
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from tqdm.auto import tqdm
 
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.dtypes import take_any_dtype
 from sdlearn.models.prompts import expand_prompt, warn_of_cut
+from sdlearn.models.samplers import check_steps
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
+
+STEPS = 20  # of the sampler, a picture
+GUIDANCE_SCALE = 5.0  # how strongly the prompt pulls; 1 is no guidance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +149,54 @@ class StableDiffusion:
         )
         return self._ready(pipeline)
 
+    def draw(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        seeds: int | Sequence[int] = 0,
+        batch_size: int | None = None,
+        scheduler: SchedulerMixin | None = None,
+        desc: str | None = "drawing",
+        **settings: Any,
+    ) -> list[Any]:
+        """Draw pictures with diffusers' own pipeline, RGB, in the order of prompts and seeds.
+
+        Each picture has a random generator of its own on the CPU, so that it is the same whatever
+        is drawn beside it, up to rounding; with equal `batch_size` it is the same to the last bit.
+
+        Args:
+            prompts: one a picture; a single one is drawn from each of the seeds.
+            seeds: one a picture; of a number that of the first, and the next take the next ones.
+            batch_size: pictures drawn at once, which need memory; None: all.
+            scheduler: the sampler; None: see `sampler`.
+            desc: of the progress bar, which counts sampler steps; None: there is no bar.
+            settings: any of the pipeline's, by their names in diffusers. Unless given,
+                `num_inference_steps` is 20, `guidance_scale` 5, and the size the model's own.
+                `negative_prompt` is one for all pictures.
+
+        Raises ValueError where prompts and seeds are not as many, and for more steps than the
+        model's own sampler can take.
+        """
+        pairs = _pairs(prompts, seeds)
+        at_once = batch_size or max(1, len(pairs))
+        settings = self._settings(settings, is_own_sampler=scheduler is None)
+        callback, negative = (settings.pop(n) for n in ("callback_on_step_end", "negative_prompt"))
+        pipeline = self.pipeline(scheduler)
+        pipeline.set_progress_bar_config(disable=True)
+        drawn: list[Any] = []
+        total = len(pairs) * settings["num_inference_steps"]
+        with tqdm(total=total, desc=desc, unit="step", leave=False, disable=desc is None) as bar:
+            for start in range(0, len(pairs), at_once):
+                part = pairs[start : start + at_once]
+                drawn += pipeline(
+                    [prompt for prompt, _ in part],
+                    negative_prompt=None if negative is None else [negative] * len(part),
+                    generator=[torch.Generator("cpu").manual_seed(seed) for _, seed in part],
+                    callback_on_step_end=_counted(bar, len(part), callback),
+                    **settings,
+                ).images
+        return drawn
+
     def sampler(self) -> SchedulerMixin:
         """Make the sampler that pipelines draw with unless told otherwise."""
         return DPMSolverMultistepScheduler.from_config(
@@ -159,6 +212,21 @@ class StableDiffusion:
     def facts(self) -> dict[str, Any]:
         """Return what identifies the model in a file made from it."""
         return {"base_model": self.name, "image_size": self.image_size}
+
+    def _settings(self, settings: dict[str, Any], is_own_sampler: bool) -> dict[str, Any]:
+        """Return the settings of a pipeline's call, with what was left out; raise ValueError."""
+        settings = {
+            "num_inference_steps": STEPS,
+            "guidance_scale": GUIDANCE_SCALE,
+            "height": self.image_size,
+            "width": self.image_size,
+            "negative_prompt": None,
+            "callback_on_step_end": None,
+            **settings,
+        }
+        if is_own_sampler:
+            check_steps(settings["num_inference_steps"], self.noise_scheduler)
+        return settings
 
     def _dtype_of(self, model: Any, dtype: torch.dtype) -> torch.dtype:
         """The dtype that a part has where `dtype` is asked for."""
@@ -182,3 +250,24 @@ def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], length: int) -> 
     full = encoded.attention_mask.all(dim=1).tolist()  # only these can have been cut
     warn_of_cut([text for text, own in zip(texts, full, strict=True) if own], tokenizer, length)
     return encoded.input_ids
+
+
+def _pairs(prompts: str | Sequence[str], seeds: int | Sequence[int]) -> list[tuple[str, int]]:
+    """Return prompt and seed of each picture; raise ValueError where they are not as many."""
+    if isinstance(prompts, str):
+        prompts = [prompts] * (1 if isinstance(seeds, int) else len(seeds))
+    if isinstance(seeds, int):
+        seeds = range(seeds, seeds + len(prompts))
+    if len(prompts) != len(seeds):
+        raise ValueError(f"there are {len(prompts)} prompts and {len(seeds)} seeds: give as many")
+    return list(zip(prompts, seeds, strict=True))
+
+
+def _counted(bar: tqdm, pictures: int, callback: Any) -> Any:
+    """Return a pipeline's step callback that moves a bar on and then calls another, if any."""
+
+    def count(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> Any:
+        bar.update(pictures)
+        return tensors if callback is None else callback(pipeline, step, timestep, tensors)
+
+    return count

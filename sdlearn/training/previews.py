@@ -65,20 +65,19 @@ def _draw(
     sd: StableDiffusion, config: FitConfig, prompts: Sequence[str], stem: Path, model: str
 ) -> list[Path]:
     """Draw prompt i from seed + i to `stem` and its number."""
-    pipeline: Any = sd.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
     size = config.resolution or sd.image_size
     paths = []
     for number, prompt in enumerate(tqdm(prompts, desc="draw", leave=False, delay=2)):
         seed = config.seed + number
-        image = pipeline(
+        [image] = sd.draw(
             prompt,
+            seeds=seed,
             height=size,
             width=size,
             num_inference_steps=config.preview_inference_steps,
             guidance_scale=config.preview_guidance_scale,
-            generator=torch.Generator().manual_seed(seed),
-        ).images[0]
+            desc=None,
+        )
         path = save_generated(
             image,
             stem.with_name(f"{stem.name}-{number}.png"),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
 
 from sdlearn.course.demo.progress import DRAWING_STEP, Progress
@@ -67,21 +66,18 @@ def _draw_missing(
     model_name: str,
     report: tuple[Progress, str],
 ) -> None:
-    pipeline: Any = sd.pipeline()
-    pipeline.set_progress_bar_config(disable=True)
     progress, phase = report
     for start in range(0, len(missing), config.draw_batch_size):
         batch = missing[start : start + config.draw_batch_size]
         progress.say(f"{phase}: picture", start + 1, len(missing))
-        images = pipeline(
+        images = sd.draw(
             [order.prompt for order in batch],
-            height=sd.image_size,
-            width=sd.image_size,
+            seeds=[order.seed for order in batch],
             num_inference_steps=config.num_inference_steps,
             guidance_scale=config.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(order.seed) for order in batch],
+            desc=None,
             callback_on_step_end=_count(progress, DRAWING_STEP * len(batch)),
-        ).images
+        )
         for order, image in zip(batch, images, strict=True):
             save_generated(
                 image,

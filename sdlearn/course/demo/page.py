@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from sdlearn.course.demo.folder import FOLDERS, SHEET, TABLE
-from sdlearn.course.demo.judging import COLUMNS, cells
-from sdlearn.course.demo.sheet import title_of
-from sdlearn.course.demo.wording import short_label
+from sdlearn.course.demo.scores import COLUMNS, cells
+from sdlearn.course.demo.sheet import short_label, title_of
 from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.course.demo.config import DemoConfig
     from sdlearn.course.demo.drawing import Drawn
-    from sdlearn.course.demo.judging import Row
     from sdlearn.course.demo.run import DemoResult
+    from sdlearn.course.demo.scores import Row
 
 PAGE = "index.html"
 TRAINING_SIDE = 256  # pixels, the longest that is embedded
@@ -117,7 +116,7 @@ def _rights(result: DemoResult) -> str:
 
 
 def _head(row: Row) -> str:
-    word = f"“{escape(row.way.subject)}”"
+    word = f"“{escape(row.called)}”"
     label, about = escape(row.way.label), escape(row.way.about)
     return f'<th scope="row">{label}<small>{about}; {word}</small></th>'
 

@@ -18,11 +18,11 @@ from sdlearn.course.demo.folder import (
     record,
     training_pictures,
 )
-from sdlearn.course.demo.judging import COLUMNS, Row, Scores, format_table, judge
-from sdlearn.course.demo.learning import Way, learn, make_method, ways
 from sdlearn.course.demo.page import PAGE, write_page
 from sdlearn.course.demo.progress import DRAWING_STEP, Progress
+from sdlearn.course.demo.scores import COLUMNS, Row, Scores, format_table, judge
 from sdlearn.course.demo.sheet import draw_sheet, save_sheet
+from sdlearn.course.demo.ways import Way, learn, ways
 from sdlearn.data.folder import Picture
 from sdlearn.evaluate.situations import Situation, class_prompt, prompt, situations
 from sdlearn.models import load
@@ -108,8 +108,8 @@ def _prepare(config: DemoConfig) -> _Demo:
     pictures = training_pictures(config)
     class_word = prepare(config)
     sd = load(config.model)
-    all_ways = ways(config, class_word)
-    make_method(all_ways[1], sd, [], config, class_word)
+    all_ways = ways(config)
+    all_ways[1].recipe.make(sd, class_word)  # refuses words that the model does not know
     record(config, sd, pictures, class_word)
     keep_training_pictures(config, pictures)
     return _Demo(
@@ -144,7 +144,8 @@ def _class_pictures(demo: _Demo, progress: Progress) -> list[Picture]:
 def _row(demo: _Demo, way: Way, artefact: Path | None, progress: Progress) -> Row:
     """Draw the situations and the bare class with what a way has learnt."""
     config, folder = demo.config, folder_of(demo.config, "drawn") / way.name
-    texts = [prompt(situation, demo.class_word, way.subject) for situation in demo.asked]
+    called = way.recipe.called(demo.class_word)
+    texts = [prompt(situation, demo.class_word, called) for situation in demo.asked]
     orders = [
         Order(prompt=text, seed=config.draw_seed + i, path=folder / f"situation-{i}.png")
         for i, text in enumerate(texts)
@@ -163,7 +164,13 @@ def _row(demo: _Demo, way: Way, artefact: Path | None, progress: Progress) -> Ro
         phase=f"{way.label}: drawing",
     )
     count = len(texts)
-    return Row(way=way, artefact=artefact, situations=drawn[:count], class_pictures=drawn[count:])
+    return Row(
+        way=way,
+        called=called,
+        artefact=artefact,
+        situations=drawn[:count],
+        class_pictures=drawn[count:],
+    )
 
 
 def _write(demo: _Demo, rows: Sequence[Row]) -> DemoResult:

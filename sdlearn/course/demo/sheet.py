@@ -10,15 +10,15 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from sdlearn.course.demo.judging import cells
 from sdlearn.course.demo.layout import Box, Layout, lay_out
-from sdlearn.course.demo.wording import short_label
+from sdlearn.course.demo.scores import cells
 from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.course.demo.config import DemoConfig
-    from sdlearn.course.demo.judging import Row
     from sdlearn.course.demo.run import DemoResult
+    from sdlearn.course.demo.scores import Row
+    from sdlearn.evaluate.situations import Situation
 
 INK, QUIET, EDGE, PAPER = "#1c1c22", "#55555f", "#c8c8d0", "#ffffff"
 SMALLEST_TEXT = 12  # pixels; smaller is not read by anybody
@@ -63,6 +63,13 @@ def title_of(result: DemoResult, config: DemoConfig) -> str:
     else:
         who = f"A character in {config.style} style (seed {config.seed})"
     return f"{who}, learnt by {config.model} from {len(result.pictures)} pictures"
+
+
+def short_label(asked: Situation) -> str:
+    """Say a situation in a few words for a column: "sunglasses, on green"."""
+    names = {"glasses": {"round": "round glasses"}, "top": {"ears": "round ears"}}
+    words = [names.get(k, {}).get(v, v) for k, v in asked.items() if k != "background"]
+    return ", ".join([*words, f"on {asked['background']}"])
 
 
 def rights_of(result: DemoResult) -> str:
@@ -131,7 +138,7 @@ def _label(sheet: Image.Image, box: Box, row: Row, result: DemoResult) -> None:
     texts = [
         (row.way.label, 28, True, INK),
         (row.way.about, 21, False, QUIET),
-        (f"“{row.way.subject}”", 23, False, INK),
+        (f"“{row.called}”", 23, False, INK),
     ]
     if result.scores:
         fidelity, _, seen, drift, _ = cells(row, result.scores)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sdlearn.evaluate.diversity import diversity, vendi_score
-from sdlearn.evaluate.drawing import draw_prompts
 from sdlearn.evaluate.memorisation import memorisation
 from sdlearn.evaluate.metrics import seen_shares, total_variation
 from sdlearn.evaluate.situations import class_prompt, prompt, situations
@@ -23,13 +22,17 @@ if TYPE_CHECKING:
     from sdlearn.models import StableDiffusion
 
 PICTURES = 5  # of the subject that drawn pictures are compared with, however many were learnt from
+BATCH_SIZE = 10  # pictures drawn at a time
 Figures = dict[str, Any]  # name -> a list of numbers
 
 
 def draw(sd: StableDiffusion, prompts: Sequence[str], config: CompareConfig) -> list[Image.Image]:
     """Draw one picture a prompt; picture i has seed i, the same for every model."""
-    return draw_prompts(
-        sd, prompts, steps=config.sampler_steps, guidance_scale=config.guidance_scale
+    return sd.draw(
+        prompts,
+        num_inference_steps=config.sampler_steps,
+        guidance_scale=config.guidance_scale,
+        batch_size=BATCH_SIZE,
     )
 
 

@@ -1,20 +1,14 @@
-"""What the judges say of each row, as a table."""
+"""The rows of the sheet, and what the judges say of each, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import TYPE_CHECKING
 
-from sdlearn.evaluate import (
-    Judges,
-    attribute_fit,
-    class_drift,
-    prompt_fit,
-    subject_fidelity,
-    total_variation,
-)
-from sdlearn.evaluate.situations import Situation, prompt
+from sdlearn.evaluate import Judges
+from sdlearn.evaluate.compare import measure_class, measure_situations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from sdlearn.course.demo.drawing import Drawn
-    from sdlearn.course.demo.learning import Way
+    from sdlearn.course.demo.ways import Way
+    from sdlearn.evaluate.situations import Situation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +25,7 @@ class Row:
     """What one way made: its pictures, and where what it learnt is kept."""
 
     way: Way
+    called: str  # what its prompts call the subject
     artefact: Path | None  # for `sdlearn generate --load`; None: the model as it was
     situations: Sequence[Drawn]
     class_pictures: Sequence[Drawn]
@@ -65,7 +61,7 @@ COLUMNS = (
         better="higher",
     ),
     Column(
-        name="drift",
+        name="class_like_subject",
         label="Class like subject",
         about="cosine of pictures of the bare class with the character's real ones",
         better="lower",
@@ -95,19 +91,16 @@ def judge(
         judges = Judges.load(model)
     except FileNotFoundError as error:
         return {}, f"There is no table, as the model has no judges ({error})."
-    prompts = [prompt(situation, class_word) for situation in asked]
-    before = judges.read([drawn.image for drawn in rows[0].class_pictures])
+    before = [drawn.image for drawn in rows[0].class_pictures]
     scores: dict[str, dict[str, float]] = {}
     for row in rows:
-        images = [drawn.image for drawn in row.situations]
-        of_class = [drawn.image for drawn in row.class_pictures]
-        scores[row.way.name] = {
-            "fidelity": subject_fidelity(judges, images, references),
-            "prompt_fit": prompt_fit(judges, images, prompts),
-            "asked_and_seen": attribute_fit(judges, images, asked),
-            "drift": class_drift(judges, of_class, references),
-            "class_shift": total_variation(before, judges.read(of_class)),
+        groups = [[drawn.image] for drawn in row.situations]
+        after = [drawn.image for drawn in row.class_pictures]
+        found = {
+            **measure_situations(judges, groups, asked, class_word, references),
+            **measure_class(judges, before, after, references),
         }
+        scores[row.way.name] = {column.name: mean(found[column.name]) for column in COLUMNS}
     return scores, ""
 
 

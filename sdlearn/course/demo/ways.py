@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdlearn.course.demo.progress import TRAINING_PICTURE, Progress
 from sdlearn.data.folder import Picture
-from sdlearn.evaluate.situations import class_prompt, worded
-from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit
+from sdlearn.evaluate.compare import BEFORE, DREAMBOOTH, TEXTUAL_INVERSION, Recipe
+from sdlearn.finetune import FitConfig, fit
 
 if TYPE_CHECKING:
     from sdlearn.course.demo.config import DemoConfig
@@ -29,16 +29,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One row of the sheet: a way to learn the subject, or none yet."""
+    """One row of the sheet: a recipe to learn the subject by, or the model as it was."""
 
     name: str  # of its folders
     label: str
     about: str  # what it changes, in a few words
-    subject: str  # what prompts call the subject
+    recipe: Recipe
     steps: int = 0  # optimizer steps; 0: nothing is learnt
-    pictures_a_step: int = 0
-    batch_size: int = 1  # of the subject
-    learning_rate: float | None = None
+    batch_size: int = 1  # pictures of the subject a step
+
+    @property
+    def pictures_a_step(self) -> int:
+        """Pictures of the subject and of its class, in one optimizer step."""
+        return self.batch_size + (self.recipe.class_batch_size or 0) * self.recipe.prior
 
     @property
     def passes(self) -> int:
@@ -46,40 +49,58 @@ class Way:
         return TRAINING_PICTURE * self.steps * self.pictures_a_step
 
 
-def ways(config: DemoConfig, class_word: str) -> list[Way]:
-    """The rows of the sheet, from the model as it was to DreamBooth with everything."""
-    word, few = f"{config.identifier} {class_word}", config.dreambooth_batch_size
+def ways(config: DemoConfig) -> list[Way]:
+    """Return the rows of the sheet, from the model as it was to DreamBooth with everything."""
+    word = replace(
+        TEXTUAL_INVERSION,
+        num_vectors=config.num_vectors,
+        placeholder_token=config.placeholder_token,
+        learning_rate=config.textual_inversion_learning_rate,
+        captions=config.captions,
+    )
+    without = replace(
+        DREAMBOOTH,
+        identifier=config.identifier,
+        train_text_encoder=config.train_text_encoder,
+        learning_rate=config.dreambooth_learning_rate,
+        captions=config.captions,
+    )
+    with_prior = replace(
+        without,
+        prior=True,
+        prior_loss_weight=config.prior_loss_weight,
+        class_batch_size=config.class_batch_size,
+    )
     return [
-        Way(name="before", label="Before", about="the model as it was", subject=word),
+        Way(
+            name="before",
+            label="Before",
+            about="the model as it was",
+            recipe=replace(BEFORE, identifier=config.identifier),
+        ),
         Way(
             name="textual-inversion",
             label="Textual Inversion",
             about="learns one word, changes no weight",
-            subject=config.placeholder_token,
+            recipe=word,
             steps=config.textual_inversion_steps,
-            pictures_a_step=config.textual_inversion_batch_size,
             batch_size=config.textual_inversion_batch_size,
-            learning_rate=config.textual_inversion_learning_rate,
         ),
         Way(
             name="dreambooth",
             label="DreamBooth",
             about="trains the model, without prior preservation",
-            subject=word,
+            recipe=without,
             steps=config.dreambooth_steps,
-            pictures_a_step=few,
-            batch_size=few,
-            learning_rate=config.dreambooth_learning_rate,
+            batch_size=config.dreambooth_batch_size,
         ),
         Way(
             name="dreambooth-with-prior",
             label="DreamBooth + prior",
             about="trains the model, with prior preservation",
-            subject=word,
+            recipe=with_prior,
             steps=config.dreambooth_prior_steps,
-            pictures_a_step=few + config.class_batch_size,
-            batch_size=few,
-            learning_rate=config.dreambooth_learning_rate,
+            batch_size=config.dreambooth_batch_size,
         ),
     ]
 
@@ -102,10 +123,9 @@ def learn(
     if folder.is_dir():
         progress.found(way.passes)
         return folder
-    texts = worded(pictures, class_word, way.subject, config.captions)
-    others = class_pictures if way.name == "dreambooth-with-prior" else []
-    method = make_method(way, sd, others, config, class_word)
-    _train(way, method, texts, config, progress)
+    method = way.recipe.make(sd, class_word, class_pictures)
+    captioned = way.recipe.training_pictures(pictures, class_word)
+    _train(way, method, captioned, config, progress)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     method.save(unfinished)
@@ -114,41 +134,13 @@ def learn(
     return folder
 
 
-def make_method(
-    way: Way,
-    sd: StableDiffusion,
-    class_pictures: Sequence[Picture],
-    config: DemoConfig,
-    class_word: str,
-) -> Method:
-    """The method of a row, on a loaded model; raises ValueError for words that it cannot learn."""
-    if way.name == "textual-inversion":
-        return TextualInversion(
-            sd,
-            placeholder_token=config.placeholder_token,
-            initializer_token=class_word,
-            num_vectors=config.num_vectors,
-            templates=("{text}",),
-        )
-    return DreamBooth(
-        sd,
-        instance_prompt="{text}",
-        class_prompt=class_prompt(class_word),
-        with_prior_preservation=bool(class_pictures),
-        prior_loss_weight=config.prior_loss_weight,
-        class_batch_size=config.class_batch_size,
-        train_text_encoder=config.train_text_encoder,
-        own_class_pictures=class_pictures,
-    )
-
-
 def _train(
     way: Way, method: Method, pictures: Sequence[Picture], config: DemoConfig, progress: Progress
 ) -> None:
     fit_config = FitConfig(
         max_train_steps=way.steps,
         train_batch_size=way.batch_size,
-        learning_rate=way.learning_rate,
+        learning_rate=way.recipe.learning_rate,
         snr_gamma=config.snr_gamma,
         seed=config.draw_seed,
         output_dir=config.output / "runs" / way.name,
