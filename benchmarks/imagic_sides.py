@@ -19,14 +19,14 @@ PROMPT = "a smiling person"
 def ours(model: str, picture: Path, steps: tuple[int, int]) -> None:
     """`sdlearn`'s stages, as `sdlearn train imagic` trains them."""
     from sdlearn.data.folder import Picture
-    from sdlearn.finetune import FitConfig, Imagic, run
+    from sdlearn.finetune import FitConfig, Imagic, fit, run
     from sdlearn.models import load
 
     settings = {"embedding_steps": steps[0], "unet_steps": steps[1], "target_prompt": PROMPT}
     settings |= {"embedding_learning_rate": 1e-3, "unet_learning_rate": 2e-6}
     imagic = Imagic(load(model), **settings)
-    fit = FitConfig(train_batch_size=1, max_grad_norm=0)
-    run(imagic.fit([Picture(image=Image.open(picture))], fit))
+    config = FitConfig(train_batch_size=1, max_grad_norm=0)
+    run(fit(imagic, [Picture(image=Image.open(picture))], config))
 
 
 def theirs(checkout: Path, model: str, picture: Path, steps: tuple[int, int]) -> None:

@@ -21,7 +21,7 @@ OURS = {
     "sdlearn.finetune.dreambooth": "DreamBooth",
     "sdlearn.finetune.full": "FullFineTuning",
     "sdlearn.finetune.lora": "LoRA",
-    "sdlearn.finetune.imagic.stages": "_Stage",
+    "sdlearn.finetune.imagic.stages": "_PictureStage",
 }
 
 

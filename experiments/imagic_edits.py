@@ -10,7 +10,7 @@ from experiments.bench import Bench, Unit, sheet
 from sdlearn.data.captions import caption
 from sdlearn.data.characters import draw_character
 from sdlearn.evaluate.compare import Cost, drive
-from sdlearn.finetune import Imagic, choose_eta
+from sdlearn.finetune import Imagic, choose_eta, fit
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -118,7 +118,7 @@ def _without_a(bench: Bench, edit: Edit, key: str) -> Unit:
 def _train(bench: Bench, imagic: Imagic, picture: Picture) -> tuple[ImagicResult, Cost]:
     """Train the stages that are asked for, with a progress bar, and measure what that takes."""
     steps = sum(imagic.steps.values())
-    cost = drive(imagic.fit([picture]), steps, imagic, desc="imagic")
+    cost = drive(fit(imagic, [picture]), steps, imagic, desc="imagic")
     numbers = imagic.e_opt.encoder_hidden_states.numel() if imagic.steps["embedding"] else 0
     numbers += sum(p.numel() for p in imagic.sd.unet.parameters())
     return imagic.result, replace(cost, parameters=numbers)

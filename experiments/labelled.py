@@ -21,6 +21,7 @@ from sdlearn.data.cache import MomentCache
 from sdlearn.data.styles import BASE_STYLES
 from sdlearn.data.vocabulary import BACKGROUNDS
 from sdlearn.diffusion import NoiseSchedule, classifier_free_guidance, diffusion_loss
+from sdlearn.finetune.denoising import DenoisingStage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,15 +59,13 @@ class LabelledConfig:
     channels: tuple[int, int] = (64, 128)  # of the U-Net's two levels
 
 
-class Labelled:
+class Labelled(DenoisingStage):
     """The U-Net as a method for the training loop; VAE and noise schedule are the given model's."""
 
     name = "labelled"
     default_learning_rate = 1e-3  # so small a network bears it, and has little time
 
     def __init__(self, sd: StableDiffusion, config: LabelledConfig) -> None:
-        self.config = config
-        self.made: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # every one starts from the same weights
             unet = UNet2DModel(
@@ -82,7 +81,7 @@ class Labelled:
                 num_class_embeds=NONE + 1,
             )
         parts: dict[str, Any] = {"unet": unet.to(sd.device), "name": self.name}
-        self.sd = replace(sd.freeze(), **parts)
+        super().__init__(replace(sd.freeze(), **parts), config)
         self.schedule = NoiseSchedule.from_scheduler(sd.noise_scheduler).to(sd.device)
 
     def trained(self) -> dict[str, torch.nn.Module]:

@@ -135,7 +135,7 @@ def dreambooth(sd: StableDiffusion) -> None:
 def imagic(sd: StableDiffusion) -> None:
     """Edit one picture, and draw it between the picture and the prompt."""
     method = Imagic(sd, target_prompt=TARGET, embedding_steps=150, unet_steps=250)
-    run(method.fit(edited(), _config("imagic", FitConfig.max_train_steps, batch_size=1)))
+    run(fit(method, edited(), _config("imagic", FitConfig.max_train_steps, batch_size=1)))
     for eta, image in zip(ETAS, method.result.draw(ETAS), strict=True):
         words = f"mini, tuned by Imagic to one picture, at eta {eta:g}"
         _save(image, PICTURES / f"imagic-eta-{eta:g}.png", TARGET, method.config.noise_seed, words)
@@ -190,7 +190,7 @@ def methods(sd: StableDiffusion) -> None:
         target = prompt(situation, subject.class_word)
         edit = Imagic(sd, target_prompt=target, embedding_steps=150, unet_steps=250)
         config = _config(f"methods-imagic-{number}", FitConfig.max_train_steps, batch_size=1)
-        run(edit.fit(pictures[:1], config))
+        run(fit(edit, pictures[:1], config))
         measures = judging("mini", pictures[0].image, target)
         eta = edit.result.find_eta(pictures[0].image, **measures)[0].eta
         (image,) = edit.result.draw([eta])

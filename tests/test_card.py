@@ -66,7 +66,7 @@ def test_a_card_says_whose_pictures_were_learnt_from_how_and_under_which_terms(
 
 def test_an_edit_has_the_time_of_both_stages_on_its_card(tiny, credited, tmp_path):
     edit = Imagic(tiny, target_prompt="a red toy", embedding_steps=2, unet_steps=3)
-    steps = list(edit.fit(credited[:1]))
+    steps = list(fit(edit, credited[:1]))
     edit.save(tmp_path)
     made = json.loads((tmp_path / "artefact.json").read_text())["made"]
     assert made["steps"] == 5

@@ -91,7 +91,7 @@ def test_a_whole_model_may_be_saved_as_one_file(
     before, after = load(tiny_folder), load(file)
     assert not torch.equal(before.unet.conv_in.weight, after.unet.conv_in.weight)
     assert torch.equal(before.vae.decoder.conv_in.weight, after.vae.decoder.conv_in.weight)
-    monkeypatch.setattr("sdlearn.training.loop._train", lambda *given: pytest.fail("trained"))
+    monkeypatch.setattr("sdlearn.training.loop.train", lambda *given: pytest.fail("trained"))
     monkeypatch.setattr("sdlearn.models.load", as_stable_diffusion_2)
     assert cli.main(words) == 2
     assert "Stable Diffusion 2 has other names in a single file" in capsys.readouterr().err
@@ -106,7 +106,7 @@ def as_stable_diffusion_2(name, **settings):
 def test_previews_of_more_steps_than_there_are_are_refused_before_training(
     folder, tiny_folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("sdlearn.training.loop._train", lambda *given: pytest.fail("trained"))
+    monkeypatch.setattr("sdlearn.training.loop.train", lambda *given: pytest.fail("trained"))
     output = ["--output", str(tmp_path / "learnt"), "--output-dir", str(tmp_path / "run")]
     previews = ["--preview-prompts", "a toy", "--preview-inference-steps", "1000"]
     run = [str(folder), "--model", str(tiny_folder), *output, *previews]

@@ -14,8 +14,8 @@ from transformers import CLIPTextModel
 from sdlearn.data.folder import Picture, write_pictures
 from sdlearn.diffusion import NoiseSchedule, min_snr_weights
 from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit, run
+from sdlearn.finetune.provenance import record
 from sdlearn.training.batches import draw_batch
-from sdlearn.training.method import record
 
 PRIOR = {"num_class_images": 3, "class_inference_steps": 1, "sample_batch_size": 2}
 FAST = FitConfig(max_train_steps=2, train_batch_size=2, learning_rate=1e-3)

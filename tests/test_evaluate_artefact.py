@@ -118,7 +118,7 @@ def test_an_edit_is_measured_at_each_eta(subject, toy_folder, tmp_path, capsys):
         unet_steps=1,
         etas=(0.0, 1.0),
     )
-    run(imagic.fit(subject[:1]))
+    run(fit(imagic, subject[:1]))
     edit = imagic.save(tmp_path / "edit")
     output = tmp_path / "figures" / "edit.json"
     more = ["--pictures", str(tmp_path / "one.png"), "--output", str(output)]

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 
 from sdlearn.data import LazyFolder, Picture, write_pictures
 from sdlearn.finetune import FitConfig, FullConfig, FullFineTuning, fit, run
-from sdlearn.finetune.captioning import Captions
+from sdlearn.finetune.captions import Captions
 from sdlearn.models import load
-from sdlearn.training.batches import Place
+from sdlearn.training.batches import ProcessRank
 
 FAST = FitConfig(max_train_steps=2, train_batch_size=2, learning_rate=1e-3)
 ALL = {"lr_scheduler": "cosine", "lr_warmup_steps": 2, "use_ema": True, "ema_decay": 0.5}
@@ -95,9 +95,10 @@ def test_accumulating_two_batches_equals_one_of_twice_the_size(loaded_tiny, shap
 def test_two_processes_take_what_one_with_twice_the_batch_takes(loaded_tiny, shapes):
     method = FullFineTuning(loaded_tiny)
     method.prepare(shapes, replace(FAST, train_batch_size=4))
-    one = method.make_batches(shapes, replace(FAST, train_batch_size=4), Place())
+    one = method.make_batches(shapes, replace(FAST, train_batch_size=4), ProcessRank())
     two = [
-        method.make_batches(shapes, FAST, Place(process=process, processes=2)) for process in (0, 1)
+        method.make_batches(shapes, FAST, ProcessRank(process=process, processes=2))
+        for process in (0, 1)
     ]
     for step in range(9):
         halves = [two[process].batch(2 * step + process) for process in (0, 1)]
@@ -205,7 +206,7 @@ def test_what_cannot_work_is_refused_before_anything_is_computed(tiny, pictures,
         fit(FullFineTuning(tiny, captions=("{text}", "{text_ja}")), pictures)
     with pytest.raises(ValueError, match="multiple of 8"):
         fit(FullFineTuning(tiny), pictures, FitConfig(resolution=30))
-    monkeypatch.setattr("sdlearn.finetune.feeding.MOST_CACHED_BYTES", 1000)
+    monkeypatch.setattr("sdlearn.finetune.latent_source.MOST_CACHED_BYTES", 1000)
     with pytest.raises(ValueError, match="set cache_latents off"):
         fit(FullFineTuning(tiny), pictures)
     with pytest.raises(ValueError, match=r"caption_dropout is 1\.5"):

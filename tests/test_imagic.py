@@ -41,7 +41,7 @@ def weights(method):
 
 def trained(sd, pictures, config=ONE, **settings):
     imagic = Imagic(sd, **(FAST | settings))
-    losses = run(imagic.fit(pictures[:1], config))
+    losses = run(fit(imagic, pictures[:1], config))
     return imagic, losses
 
 
@@ -50,8 +50,8 @@ def test_a_warm_up_longer_than_a_stage_is_refused_before_the_first_step(tiny, pi
     config = FitConfig(lr_scheduler="constant_with_warmup", lr_warmup_steps=2)
     words = "lr_warmup_steps is 2, and the unet stage ends after 2: .* more unet_steps"
     with pytest.raises(ValueError, match=words):
-        Imagic(tiny, **FAST).fit(pictures[:1], config)
-    run(Imagic(tiny, **(FAST | {"unet_steps": 0})).fit(pictures[:1], config))
+        fit(Imagic(tiny, **FAST), pictures[:1], config)
+    run(fit(Imagic(tiny, **(FAST | {"unet_steps": 0})), pictures[:1], config))
 
 
 def test_each_stage_trains_its_part_and_the_given_model_keeps_every_bit(model, pictures):
@@ -73,7 +73,7 @@ def test_each_stage_trains_its_part_and_the_given_model_keeps_every_bit(model, p
 
 def test_the_u_net_is_frozen_in_stage_a_and_the_embedding_in_stage_b(tiny, pictures):
     imagic = Imagic(tiny, **FAST)
-    for step in imagic.fit(pictures[:1], ONE):
+    for step in fit(imagic, pictures[:1], ONE):
         if step.stage == "embedding":
             assert imagic.sd.unet is tiny.unet
             learnt = imagic.e_opt
@@ -105,7 +105,7 @@ def test_stage_a_lowers_the_loss_of_reconstruction(tiny, pictures):
 
     rate = {"embedding_learning_rate": 0.1}
     imagic = Imagic(tiny, **(FAST | {"embedding_steps": 15, "unet_steps": 0, **rate}))
-    run(imagic.fit(pictures[:1], FitConfig(train_batch_size=4)))
+    run(fit(imagic, pictures[:1], FitConfig(train_batch_size=4)))
     before, after = (grid_loss(e) for e in (imagic.e_tgt, imagic.e_opt))
     assert after < 0.97 * before
 
@@ -138,7 +138,7 @@ def test_the_step_equals_a_literal_transcription_of_the_papers(tiny, pictures):
 
 
 def test_steps_count_on_from_one_stage_to_the_next(tiny, pictures):
-    steps = list(Imagic(tiny, **FAST).fit(pictures[:1], FitConfig(train_batch_size=2)))
+    steps = list(fit(Imagic(tiny, **FAST), pictures[:1], FitConfig(train_batch_size=2)))
     assert [step.step for step in steps] == [1, 2, 3, 4, 5]
     assert [step.stage for step in steps] == ["embedding"] * 3 + ["unet"] * 2
     assert [step.max_train_steps for step in steps] == [5] * 5
@@ -151,7 +151,7 @@ def test_steps_and_rates_are_the_models_own_unless_given(tiny, pictures):
     imagic = Imagic(replace(tiny, **own), target_prompt=PROMPT)
     assert imagic.steps == {"embedding": 2, "unet": 1500}
     imagic = Imagic(replace(tiny, **own), target_prompt=PROMPT, unet_steps=1)
-    assert [step.learning_rate for step in imagic.fit(pictures[:1], ONE)] == [0.5, 0.5, 5e-7]
+    assert [step.learning_rate for step in fit(imagic, pictures[:1], ONE)] == [0.5, 0.5, 5e-7]
     mini = load("mini", device="cpu")
     assert Imagic(mini, target_prompt=PROMPT).steps == {"embedding": 150, "unet": 250}
 
@@ -160,7 +160,7 @@ def test_a_second_run_starts_anew_and_equals_the_first(tiny, pictures):
     imagic, losses = trained(tiny, pictures)
     first = [w.detach().clone() for w in weights(imagic)]
     torch.manual_seed(5)
-    assert run(imagic.fit(pictures[:1], ONE)) == losses
+    assert run(fit(imagic, pictures[:1], ONE)) == losses
     assert same(weights(imagic), first)
     assert trained(tiny, pictures, replace(ONE, seed=1))[1] != losses
 
@@ -169,7 +169,7 @@ def test_a_second_run_starts_anew_and_equals_the_first(tiny, pictures):
 def test_a_run_stopped_in_either_stage_goes_on_bit_for_bit(stop_at, tiny, pictures, tmp_path):
     straight, losses = trained(tiny, pictures)
     config = replace(ONE, output_dir=tmp_path, checkpointing_steps=1)
-    steps = Imagic(tiny, **FAST).fit(pictures[:1], config)
+    steps = fit(Imagic(tiny, **FAST), pictures[:1], config)
     for step in steps:
         if step.step == stop_at:
             break
@@ -240,6 +240,6 @@ def test_the_texts_of_what_cannot_be(tiny, pictures):
         (pictures[:1], replace(ONE, learning_rate=1.0), "set embedding_learning_rate and unet_l"),
     ]:
         with pytest.raises(ValueError, match=words):
-            imagic.fit(given, config)
+            fit(imagic, given, config)
     with pytest.raises(ValueError, match="one picture and was given 4"):
         fit(EmbeddingStage(tiny, PROMPT, imagic.e_tgt), pictures, ONE)

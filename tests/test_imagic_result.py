@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from test_imagic import FAST, ONE, PROMPT, parts, same, trained
 
-from sdlearn.finetune import Imagic, ImagicResult, load_imagic
+from sdlearn.finetune import Imagic, ImagicResult, fit, load_imagic
 from sdlearn.finetune.imagic.result import is_imagic, note_choice
 from sdlearn.models import with_artefact
 
@@ -93,7 +93,7 @@ def test_a_record_that_is_not_whole_is_told_in_a_sentence(tiny, pictures, tmp_pa
 def test_more_steps_than_a_sampler_takes_are_refused_before_training(tiny, pictures):
     imagic = Imagic(tiny, target_prompt="a toy", num_inference_steps=1000)
     with pytest.raises(ValueError, match="1000 sampler steps are too many"):
-        imagic.fit(pictures[:1])
+        fit(imagic, pictures[:1])
     with pytest.raises(ValueError, match="1000 sampler steps are too many"):
         imagic.result.draw([0.5])
 
@@ -111,7 +111,7 @@ def test_lora_trains_updates_beside_the_given_u_net(tiny, pictures):
         p.abs().sum() > 0 for name, p in imagic.sd.unet.named_parameters() if "lora_B" in name
     )
     default = Imagic(tiny, target_prompt=PROMPT, embedding_steps=0, unet_steps=1, lora_rank=2)
-    assert [step.learning_rate for step in default.fit(pictures[:1], ONE)] == [1e-4]
+    assert [step.learning_rate for step in fit(default, pictures[:1], ONE)] == [1e-4]
 
 
 def test_all_etas_start_from_one_noise_and_the_seed_says_which(tiny, pictures):
@@ -137,7 +137,7 @@ def test_pictures_are_drawn_at_the_size_of_training(tiny, pictures, tmp_path):
 def test_drawing_between_steps_shows_what_was_learnt_by_then(tiny, pictures):
     imagic = Imagic(tiny, **FAST)
     seen = [drawn(imagic.result)]
-    for _ in imagic.fit(pictures[:1], ONE):
+    for _ in fit(imagic, pictures[:1], ONE):
         seen.append(drawn(imagic.result))
     assert len({pictures_at[0] for pictures_at in seen}) == 6
     assert seen[0][2] == seen[1][2] == seen[3][2]  # at eta 1, stage A changes nothing

@@ -53,8 +53,8 @@ from sdlearn.finetune import (
     fit,
     run,
 )
+from sdlearn.finetune.denoising import losses_at
 from sdlearn.finetune.parts import TrainedParts
-from sdlearn.training.method import losses_at
 
 CONFIG = FitConfig(max_train_steps=2, train_batch_size=2, learning_rate=1e-2)
 PRIOR = {"num_class_images": 2, "class_inference_steps": 1}
@@ -76,7 +76,7 @@ def seen(monkeypatch):
         return losses_at(unet, latents, conditioning, noise, timesteps, **settings)
 
     monkeypatch.setattr(TrainedParts, "condition", look_at_prompts)
-    monkeypatch.setattr("sdlearn.training.method.losses_at", look)
+    monkeypatch.setattr("sdlearn.finetune.denoising.losses_at", look)
     return passes
 
 

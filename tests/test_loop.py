@@ -17,10 +17,10 @@ from sdlearn.finetune import (
     run,
 )
 from sdlearn.finetune.config import FULL_FIT
+from sdlearn.training.accelerator import Modes
 from sdlearn.training.batches import draw_batch
 from sdlearn.training.checkpoint import checkpoints
-from sdlearn.training.modes import Modes
-from sdlearn.training.state import choose_learning_rate
+from sdlearn.training.settings import choose_learning_rate
 
 
 def dreambooth(tiny):

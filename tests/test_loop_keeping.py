@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sdlearn.data.png import read_generated
 from sdlearn.finetune import DreamBooth, FitConfig, TextualInversion, fit, run
 from sdlearn.training.checkpoint import checkpoints
-from sdlearn.training.run_files import Losses, LossWatch
+from sdlearn.training.finite_check import FiniteCheck, Losses
 
 CONFIG = FitConfig(
     max_train_steps=5,
@@ -150,11 +150,11 @@ def test_a_broken_loss_of_any_process_stops_all_of_them(waits):
     """Else the main process, whose own loss was fine, wrote a checkpoint of broken weights."""
     fine, broken = torch.tensor(0.5), torch.tensor(float("nan"))
     for own, words in [(fine, "of another process"), (broken, "picture 1, picture 3")]:
-        watch = LossWatch(lambda index: f"picture {index}", waits=waits)
+        watch = FiniteCheck(lambda index: f"picture {index}", waits=waits)
         watch.waiting = (8, Losses(own=own, mean=broken), [3, 1, 3])
         with pytest.raises(FloatingPointError, match=rf"step 8 is nan \(pictures: {words}\)"):
             watch.check_waiting()
-    watch = LossWatch(str, waits)
+    watch = FiniteCheck(str, waits)
     watch.check(1, Losses(own=fine, mean=fine), [0])
     if waits:
         watch.check(2, Losses(own=fine, mean=broken), [0])

@@ -28,7 +28,7 @@ def with_scaler(monkeypatch):
         made.append(accelerator)
         return accelerator
 
-    monkeypatch.setattr("sdlearn.training.loop.make_accelerator", make)
+    monkeypatch.setattr("sdlearn.training.settings.make_accelerator", make)
     return made
 
 

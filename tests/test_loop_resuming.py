@@ -15,7 +15,7 @@ from test_loop import dreambooth, same, weights
 
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
 from sdlearn.training.checkpoint import check_same_run, checkpoints
-from sdlearn.training.state import run_settings
+from sdlearn.training.settings import run_settings
 
 ALL_STATE = {"lr_scheduler": "cosine", "lr_warmup_steps": 2, "use_ema": True, "ema_decay": 0.5}
 ALL_STATE |= {"random_flip": True, "snr_gamma": 5.0, "learning_rate": 1e-3, "train_batch_size": 2}

@@ -10,9 +10,8 @@ import torch
 from runs import dreambooth, same, weights
 
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.training.accelerator import float32_products
+from sdlearn.training.accelerator import check_optimizer, float32_products
 from sdlearn.training.checkpoint import checkpoints
-from sdlearn.training.optimizer import check_optimizer
 
 CONFIG = FitConfig(max_train_steps=2, train_batch_size=2, learning_rate=1e-3)
 
@@ -113,7 +112,7 @@ def test_8_bit_adam_trains_with_all_settings_and_resumes(
 
     module = SimpleNamespace(optim=SimpleNamespace(AdamW8bit=make), __spec__=None)
     monkeypatch.setitem(sys.modules, "bitsandbytes", module)
-    monkeypatch.setattr("sdlearn.training.loop.check_optimizer", lambda *a: None)
+    monkeypatch.setattr("sdlearn.training.settings.check_optimizer", lambda *a: None)
     config = replace(CONFIG, use_8bit_adam=True, adam_beta1=0.8, adam_weight_decay=0.5)
     straight = TextualInversion(loaded_tiny)
     run(fit(straight, pictures, config))

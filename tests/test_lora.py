@@ -167,7 +167,7 @@ def test_captions_are_left_out_at_the_rate_asked_for(tiny, pictures, monkeypatch
     method.prepare(pictures, FitConfig())
     seen = []
     monkeypatch.setattr(
-        "sdlearn.finetune.lora.denoising_losses",
+        "sdlearn.finetune.denoising.denoising_losses",
         lambda unet, latents, conditioning, *rest, **more: (
             seen.extend(conditioning.encoder_hidden_states) or torch.zeros(len(latents))
         ),

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from sdlearn.data.folder import Picture
 from sdlearn.finetune import DreamBooth, FitConfig, LoRA, LoRAConfig, fit, run
-from sdlearn.training.state import choose_learning_rate
+from sdlearn.training.settings import choose_learning_rate
 
 PRIOR = {"num_class_images": 2, "class_inference_steps": 1, "sample_batch_size": 2}
 

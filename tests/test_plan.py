@@ -22,8 +22,7 @@ from sdlearn.plan.machine import GB, Machine, gpu_of
 from sdlearn.plan.needs import Tracer
 from sdlearn.plan.stages import stages
 from sdlearn.plan.table import memory_table
-from sdlearn.training.accelerator import make_accelerator
-from sdlearn.training.optimizer import check_optimizer
+from sdlearn.training.accelerator import check_optimizer, make_accelerator
 
 
 @pytest.fixture(autouse=True)

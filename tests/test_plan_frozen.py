@@ -77,7 +77,7 @@ def test_every_method_trains_float32_weights_beside_half_ones(name, tiny, pictur
 def test_imagic_trains_float32_weights_beside_half_ones(tiny, pictures):
     half = tiny.to(dtype=torch.bfloat16)
     imagic = Imagic(half, target_prompt="a toy", embedding_steps=1, unet_steps=1)
-    for step in imagic.fit(pictures[:1], FitConfig(train_batch_size=1, mixed_precision="bf16")):
+    for step in fit(imagic, pictures[:1], FitConfig(train_batch_size=1, mixed_precision="bf16")):
         assert torch.isfinite(step.loss)
     assert imagic.e_opt.encoder_hidden_states.dtype == torch.float32
     assert {p.dtype for p in imagic.sd.unet.parameters()} == {torch.float32}

@@ -17,8 +17,8 @@ from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset, world_dataset
 from sdlearn.pretrain.detail import attribute_map, detail_weights
 from sdlearn.pretrain.judges import instance_discrimination_loss
-from sdlearn.pretrain.loop import Training, learning_rate_at, train
 from sdlearn.pretrain.recipe import pretrain
+from sdlearn.pretrain.stage import Training, learning_rate_at, train
 from sdlearn.pretrain.tokenizer import train_tokenizer
 from sdlearn.pretrain.unet import build_noise_scheduler, recipe_weights
 

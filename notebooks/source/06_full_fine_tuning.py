@@ -71,7 +71,7 @@ show_pictures(before, ["lorelei?", "lorelei?", "lorelei?", "micah"], size=1.8);
 # %%
 from sdlearn.data.folder import to_pixel_values
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.training.method import losses_at
+from sdlearn.finetune.denoising import losses_at
 
 schedule = NoiseSchedule.from_scheduler(sd.noise_scheduler).to(device)
 pixel_values = torch.stack([to_pixel_values(p.image, sd.image_size) for p in pictures[:4]]).to(device)
@@ -195,7 +195,7 @@ for _ in range(3):
 # %%
 from sdlearn.course.training import steps
 from sdlearn.finetune import FitConfig, FullFineTuning, fit
-from sdlearn.training.validation import validation_loss
+from sdlearn.finetune.denoising import validation_loss
 
 config = FitConfig(max_train_steps=steps(80), train_batch_size=8, lr_scheduler="cosine",
                    lr_warmup_steps=5, snr_gamma=5.0, validation_steps=20)

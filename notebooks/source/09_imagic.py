@@ -91,11 +91,11 @@ by_hand = stage_a_by_hand(steps(12), learning_rate=1e-2)
 # The same steps by the package, without stage B:
 
 # %% tags=["nbval-ignore-output", "rounding"]
-from sdlearn.finetune import Imagic, run
+from sdlearn.finetune import Imagic, fit, run
 
 only_a = Imagic(sd, target_prompt=target_prompt, embedding_steps=steps(12), unet_steps=0,
                 embedding_learning_rate=1e-2)
-run(only_a.fit([picture]))
+run(fit(only_a, [picture]))
 by_package = only_a.e_opt.encoder_hidden_states
 torch.testing.assert_close(by_hand, by_package, rtol=1e-2, atol=1e-3)
 print(f"moved by {(by_hand - e_tgt).abs().max().item():.3f} at most; by hand and by the package: "
@@ -305,7 +305,7 @@ without_b = replace(result, sd=sd).draw([0.0, 0.4, 0.8])
 
 # %% tags=["nbval-ignore-output", "trained"]
 skipping_a = Imagic(sd, target_prompt=target_prompt, embedding_steps=0, unet_steps=steps(250))
-run(skipping_a.fit([picture]))
+run(fit(skipping_a, [picture]))
 without_a = skipping_a.result.draw([0.0, 0.4, 0.8])
 assert without_a[0].tobytes() == without_a[2].tobytes()
 both = [at_eta(0.0), at_eta(0.4), at_eta(0.8)]

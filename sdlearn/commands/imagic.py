@@ -44,12 +44,12 @@ class TrainImagic:
         prepare_output(self.output)
         from accelerate import PartialState
 
-        from sdlearn.finetune import Imagic, run
+        from sdlearn.finetune import Imagic, fit, run
         from sdlearn.models import load
         from sdlearn.training.accelerator import frozen_dtype
 
         imagic = Imagic(load(self.model, dtype=frozen_dtype(self.fit)), self.method)
-        run(imagic.fit([picture], self.fit))
+        run(fit(imagic, [picture], self.fit))
         if PartialState().is_main_process:  # of several processes one draws and writes
             self._finish(imagic, picture)
 

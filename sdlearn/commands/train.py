@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -23,7 +23,7 @@ from sdlearn.finetune.config import (
 from sdlearn.training.config import FitConfig
 
 if TYPE_CHECKING:
-    from sdlearn.finetune import Method
+    from sdlearn.finetune.denoising import DenoisingStage
     from sdlearn.models import StableDiffusion
 
 
@@ -46,19 +46,21 @@ class _Run(ABC):
         pictures = self.read()
         others = () if self.validation is None else LazyFolder(self.validation).check()
         prepare_output(
-            self.output, may_be_file=self.saves_file(), whole_model=self.saves_whole_model()
+            self.output,
+            may_be_file=self.saves_file() is not None,
+            whole_model=self.saves_whole_model(),
         )
         from accelerate import PartialState
 
-        from sdlearn.finetune import TextualInversion, fit, run
+        from sdlearn.finetune import fit, run
+        from sdlearn.finetune.previews import draw_samples
         from sdlearn.models import load
         from sdlearn.models.single_file import check_single_file, is_file
         from sdlearn.training.accelerator import frozen_dtype
-        from sdlearn.training.previews import draw_samples
 
         sd = load(self.model, dtype=frozen_dtype(self.fit))
         method = self.make_method(sd)
-        if is_file(self.output) and not isinstance(method, TextualInversion):
+        if is_file(self.output) and self.saves_file() == "model":
             check_single_file(sd)
         run(fit(method, pictures, self.fit, validation_pictures=others))
         if PartialState().is_main_process:  # of several processes one writes
@@ -71,16 +73,16 @@ class _Run(ABC):
         """The pictures to learn from: all looked at, and read again one by one to be encoded."""
         return LazyFolder(self.pictures).check()
 
-    def saves_file(self) -> bool:
-        """Whether an output that ends in `.safetensors` becomes one file."""
-        return False
+    def saves_file(self) -> Literal["word", "model"] | None:
+        """What an output that ends in `.safetensors` becomes; None: it is a folder's name only."""
+        return None
 
     def saves_whole_model(self) -> bool:
         """Whether the output will open like any model."""
         return False
 
     @abstractmethod
-    def make_method(self, sd: StableDiffusion) -> Method:
+    def make_method(self, sd: StableDiffusion) -> DenoisingStage:
         """The method with its settings, on a loaded model."""
 
 
@@ -93,11 +95,11 @@ class TrainTextualInversion(_Run):
 
     method: TextualInversionConfig = field(default_factory=TextualInversionConfig)
 
-    def saves_file(self) -> bool:
-        """Whether an output that ends in `.safetensors` becomes one file: the word's."""
-        return True
+    def saves_file(self) -> Literal["word", "model"] | None:
+        """The word's file."""
+        return "word"
 
-    def make_method(self, sd: StableDiffusion) -> Method:
+    def make_method(self, sd: StableDiffusion) -> DenoisingStage:
         from sdlearn.finetune import TextualInversion
 
         return TextualInversion(sd, self.method)
@@ -112,11 +114,11 @@ class TrainDreamBooth(_Run):
 
     method: DreamBoothConfig = field(default_factory=DreamBoothConfig)
 
-    def saves_file(self) -> bool:
-        """Whether an output that ends in `.safetensors` becomes one file: the whole model."""
-        return self.method.lora_rank is None
+    def saves_file(self) -> Literal["word", "model"] | None:
+        """The whole model in one file, unless it is a LoRA."""
+        return "model" if self.method.lora_rank is None else None
 
-    def make_method(self, sd: StableDiffusion) -> Method:
+    def make_method(self, sd: StableDiffusion) -> DenoisingStage:
         from sdlearn.finetune import DreamBooth
 
         return DreamBooth(sd, self.method)
@@ -131,7 +133,7 @@ class TrainLoRA(_Run):
 
     method: LoRAConfig = field(default_factory=LoRAConfig)
 
-    def make_method(self, sd: StableDiffusion) -> Method:
+    def make_method(self, sd: StableDiffusion) -> DenoisingStage:
         from sdlearn.finetune import LoRA
 
         return LoRA(sd, self.method)
@@ -156,15 +158,15 @@ class TrainFull(_Run):
             return stream_archives(str(self.pictures), shuffle_buffer=self.shuffle_buffer)
         return LazyFolder(self.pictures)
 
-    def saves_file(self) -> bool:
-        """Whether an output that ends in `.safetensors` becomes one file: the whole model."""
-        return True
+    def saves_file(self) -> Literal["word", "model"] | None:
+        """The whole model in one file."""
+        return "model"
 
     def saves_whole_model(self) -> bool:
         """Whether the output will open like any model."""
         return self.method.save_whole_model
 
-    def make_method(self, sd: StableDiffusion) -> Method:
+    def make_method(self, sd: StableDiffusion) -> DenoisingStage:
         from sdlearn.finetune import FullFineTuning
 
         return FullFineTuning(sd, self.method)

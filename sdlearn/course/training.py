@@ -28,8 +28,8 @@ import torch
 from sdlearn.course.clicks import kernel
 from sdlearn.course.results import shipped_artefact
 from sdlearn.course.training_view import watch
-from sdlearn.finetune import FitConfig, Imagic, fit, run
-from sdlearn.training.log import read_losses
+from sdlearn.finetune import FitConfig, fit, run
+from sdlearn.training.run_files import read_losses
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -65,7 +65,7 @@ def steps(number: int) -> int:
 
 
 def learn(
-    method: Method | Imagic,
+    method: Method,
     pictures: Sequence[Picture],
     config: FitConfig | None = None,
     *,
@@ -85,11 +85,7 @@ def learn(
     """
     if not train:
         return _load(name, made_from(method, pictures, config))
-    training: Iterator[TrainStep] = (
-        method.fit(pictures, config)
-        if isinstance(method, Imagic)
-        else fit(method, pictures, config)
-    )
+    training = fit(method, pictures, config)
     draw = partial(_draw, method, preview, config or FitConfig()) if preview else None
     start = time.perf_counter()
     losses, stopped = _train(method, training, draw)
@@ -100,7 +96,7 @@ def learn(
 
 
 def made_from(
-    method: Method | Imagic, pictures: Sequence[Picture], config: FitConfig | None
+    method: Method, pictures: Sequence[Picture], config: FitConfig | None
 ) -> dict[str, Any]:
     """What decides what a training cell learns, as it stands beside a shipped artefact."""
     facts = {
@@ -134,7 +130,7 @@ def _load(name: str, wanted: Mapping[str, Any]) -> Learnt:
 
 
 def _train(
-    method: Method | Imagic, training: Iterator[TrainStep], draw: Callable[[], Any] | None
+    method: Method, training: Iterator[TrainStep], draw: Callable[[], Any] | None
 ) -> tuple[tuple[float, ...], bool]:
     """Drive training, and return every step's loss and whether it was stopped."""
     done: list[TrainStep] = []
@@ -153,22 +149,14 @@ def _train(
         except KeyboardInterrupt:
             if not done:
                 raise
-            for module in _trained(method):  # the interrupted step leaves nothing behind
+            for module in method.modules():  # the interrupted step leaves nothing behind
                 module.eval()
                 module.zero_grad(set_to_none=True)
     losses = read_losses([step.loss for step in done])
     return tuple(losses), bool(done) and done[-1].step < done[-1].max_train_steps
 
 
-def _trained(method: Method | Imagic) -> list[torch.nn.Module]:
-    """The modules that a method trains: Imagic's are those of its stages."""
-    if not isinstance(method, Imagic):
-        return list(method.trained().values())
-    stages = (method.embedding_stage, method.unet_stage)
-    return [module for stage in stages if stage for module in stage.trained().values()]
-
-
-def _draw(method: Method | Imagic, prompt: str, config: FitConfig) -> Image.Image:
+def _draw(method: Method, prompt: str, config: FitConfig) -> Image.Image:
     """Draw a prompt with what is learnt so far; takes no random number from anything else."""
     device = method.sd.device
     precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)

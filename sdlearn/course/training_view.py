@@ -19,7 +19,7 @@ import torch
 from sdlearn.course.clicks import Clicks
 from sdlearn.course.figures import as_array
 from sdlearn.course.widgets import to_png
-from sdlearn.training.log import read_losses
+from sdlearn.training.run_files import read_losses
 
 if TYPE_CHECKING:
     from sdlearn.finetune import TrainStep

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         LoRAConfig,
         TextualInversionConfig,
     )
+    from sdlearn.finetune.denoising import validation_loss
     from sdlearn.finetune.dreambooth import DreamBooth
     from sdlearn.finetune.full import FullFineTuning
     from sdlearn.finetune.imagic.edit import Imagic
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from sdlearn.finetune.lora import LoRA
     from sdlearn.finetune.textual_inversion import TextualInversion
     from sdlearn.training.config import FitConfig
-    from sdlearn.training.loop import TrainStep, fit, run
-    from sdlearn.training.method import Method
-    from sdlearn.training.validation import validation_loss
+    from sdlearn.training.loop import fit, run
+    from sdlearn.training.method import Method, TrainStep
 
 __all__ = [
     "DreamBooth",
@@ -64,12 +64,12 @@ _MODULE_OF = {
     "Method": "sdlearn.training.method",
     "TextualInversion": "sdlearn.finetune.textual_inversion",
     "TextualInversionConfig": "sdlearn.finetune.config",
-    "TrainStep": "sdlearn.training.loop",
+    "TrainStep": "sdlearn.training.method",
     "choose_eta": "sdlearn.finetune.imagic.eta",
     "fit": "sdlearn.training.loop",
     "load_imagic": "sdlearn.finetune.imagic.result",
     "run": "sdlearn.training.loop",
-    "validation_loss": "sdlearn.training.validation",
+    "validation_loss": "sdlearn.finetune.denoising",
 }
 
 

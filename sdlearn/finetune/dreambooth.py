@@ -8,31 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.data.cache import MomentCache
 from sdlearn.data.encoded import Joined, descriptions
-from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.class_pictures import class_folder, class_pictures, own_pictures
 from sdlearn.finetune.config import DreamBoothConfig
+from sdlearn.finetune.denoising import training_size
 from sdlearn.finetune.lora import LoRA
-from sdlearn.finetune.parts import TrainedParts
+from sdlearn.finetune.parts import PartsMethod
+from sdlearn.finetune.provenance import credits_of
 from sdlearn.finetune.templates import fill
 from sdlearn.models.samplers import check_steps
-from sdlearn.training.batches import Batch
-from sdlearn.training.config import FitConfig
-from sdlearn.training.making import credits_of
-from sdlearn.training.method import denoising_losses, record, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.models import StableDiffusion
+    from sdlearn.training.batches import Batch
+    from sdlearn.training.config import FitConfig
 
 
-class DreamBooth:
+class DreamBooth(PartsMethod):
     """Learn a subject from pictures; the given model is not changed, and draws the class pictures.
 
     Settings are those of `DreamBoothConfig`. `own_class_pictures` are taken instead of drawn ones,
@@ -51,30 +48,17 @@ class DreamBooth:
         own_class_pictures: Sequence[Picture] = (),
         **settings: Any,
     ) -> None:
-        self.config = replace(config or DreamBoothConfig(), **settings)
+        own = replace(config or DreamBoothConfig(), **settings)
+        super().__init__(sd, own, own.lora)
         self.base = sd.freeze()
         self.own_class_pictures = own_class_pictures
-        lora = self.config.lora
-        self.parts = TrainedParts(sd, self.config.train_text_encoder, lora)
-        self.sd = self.parts.sd
-        self.fit_config = FitConfig()
-        self.made: dict[str, Any] = {}
-        if lora is not None:
+        if own.lora is not None:
             self.name, self.default_learning_rate = "dreambooth-lora", LoRA.default_learning_rate
 
     @property
     def has_prior(self) -> bool:
         """Whether class pictures take part at all."""
         return self.config.with_prior_preservation and self.config.prior_loss_weight > 0
-
-    def trained(self) -> dict[str, torch.nn.Module]:
-        """The U-Net, and the text encoders if asked for."""
-        return self.parts.models
-
-    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """One group a model, as a text encoder needs a lower learning rate."""
-        own_rate = self.config.text_encoder_learning_rate
-        return self.parts.parameter_groups(learning_rate, own_rate)
 
     def caption(self, picture: Picture) -> str:
         """Return the prompt of a picture of the subject."""
@@ -85,27 +69,24 @@ class DreamBooth:
 
         Own class pictures are read for this.
         """
-        training_size(self.sd, config)
-        if self.has_prior and not self.own_class_pictures:
-            self.own_class_pictures = own_pictures(class_folder(self.config, config))
-        if self.has_prior and not self.own_class_pictures:
+        super().check(pictures, config)
+        others = self._own_pictures(config)
+        if self.has_prior and not others:
             check_steps(self.config.class_inference_steps, self.sd.noise_scheduler)
         for picture in descriptions(pictures):
             self.caption(picture)
-        for picture in descriptions(self.own_class_pictures):
+        for picture in descriptions(others):
             fill(self.config.class_prompt, picture)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Draw the class pictures, encode all pictures, and encode or tokenize the prompts."""
-        self.fit_config = config
-        size = training_size(self.sd, config)
-        others = self._class_pictures(config, size) if self.has_prior else []
-        self.moments = MomentCache(self.sd, Joined(pictures, others), size, config.random_flip)
+        super().prepare(pictures, config)
+        others = self._class_pictures(config) if self.has_prior else []
+        self.encode(Joined(pictures, others), config)
         self.prompts = [self.caption(picture) for picture in descriptions(pictures)]
         self.first_class = len(self.prompts)
         self.prompts += [fill(self.config.class_prompt, other) for other in descriptions(others)]
         self.parts.prepare_prompts(self.prompts)
-        self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 
     def loss(
         self, batch: Batch, unet: torch.nn.Module, **text_encoders: torch.nn.Module
@@ -123,30 +104,27 @@ class DreamBooth:
             other = batch.beside(count, self.config.class_batch_size or instances)
             indices += [self.first_class + i for i in other.indices]
             generators += other.generators
-        done, last = self.made.get("steps", 0), self.config.text_encoder_steps
-        with nullcontext() if last is None or done < last else torch.no_grad():
+        last = self.config.text_encoder_steps
+        with nullcontext() if last is None or batch.step < last else torch.no_grad():
             conditioning = self.parts.condition([self.prompts[i] for i in indices], text_encoders)
-        losses = denoising_losses(
-            unet,
-            self.moments.latents(indices, generators),
-            conditioning.with_sizes(self.moments.time_ids[indices]),
-            generators,
-            schedule=self.schedule,
-            snr_gamma=self.fit_config.snr_gamma,
-        )  # (instances + class pictures,)
+        losses = self.denoise(unet, indices, generators, conditioning)  # (instances + class,)
         loss = losses[:instances].mean()
         if self.has_prior:
             loss = loss + self.config.prior_loss_weight * losses[instances:].mean()
         return loss
 
-    def save(self, path: str | Path) -> Path:
-        """Write what was trained; see `TrainedParts.save`."""
-        return self.parts.save(path, record(self, self.fit_config), made=self.made)
-
-    def _class_pictures(self, config: FitConfig, size: int) -> Sequence[Picture]:
-        if self.own_class_pictures:
-            self.made["class_pictures"] = credits_of(self.own_class_pictures)
+    def _own_pictures(self, config: FitConfig) -> Sequence[Picture]:
+        """Class pictures that somebody gave, or keeps where drawn ones would lie."""
+        if self.own_class_pictures or not self.has_prior:
             return self.own_class_pictures
-        folder = class_folder(self.config, config)
+        return own_pictures(class_folder(self.config, config))
+
+    def _class_pictures(self, config: FitConfig) -> Sequence[Picture]:
+        own = self._own_pictures(config)
+        if own:
+            self.made["class_pictures"] = credits_of(own)
+            self.own_class_pictures = own
+            return own
+        folder, size = class_folder(self.config, config), training_size(self.sd, config)
         self.base.to(self.sd.device)
         return class_pictures(self.base, self.config, folder=folder, size=size, seed=config.seed)

@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.diffusion import NoiseSchedule
-from sdlearn.finetune.captioning import NO_CAPTION, Captions
+from sdlearn.finetune.captions import NO_CAPTION, Captions
 from sdlearn.finetune.config import FullConfig
-from sdlearn.finetune.feeding import Feed
-from sdlearn.finetune.parts import TrainedParts
-from sdlearn.training.config import FitConfig
-from sdlearn.training.method import denoising_losses, record
+from sdlearn.finetune.denoising import denoising_losses
+from sdlearn.finetune.latent_source import LatentSource
+from sdlearn.finetune.parts import PartsMethod
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.models import StableDiffusion
-    from sdlearn.training.batches import Batch, Place
-    from sdlearn.training.sources import RowBatches
+    from sdlearn.training.batches import Batch, ProcessRank
+    from sdlearn.training.config import FitConfig
+    from sdlearn.training.sources import SourceBatches
 
 MOST_CACHED_CAPTIONS = 1000  # states of SD 1.5 take 240 kB each
 
 
-class FullFineTuning:
+class FullFineTuning(PartsMethod):
     """Learn a style, or a whole world of pictures, with all weights; the given model is unchanged.
 
     Settings are those of `FullConfig`. It takes lists of pictures, `LazyFolder`s and streams.
@@ -37,52 +36,40 @@ class FullFineTuning:
 
     name = "full"
     default_learning_rate = 5e-6  # Waifu Diffusion's
+    takes_streams = True
 
     def __init__(
         self, sd: StableDiffusion, config: FullConfig | None = None, **settings: Any
     ) -> None:
-        self.config = replace(config or FullConfig(), **settings)
-        self.parts = TrainedParts(sd, self.config.train_text_encoder)
-        self.sd = self.parts.sd
-        self.captions = Captions(self.config)
-        self.feed = Feed(
-            self.captions.of,
+        super().__init__(sd, replace(config or FullConfig(), **settings))
+        self.choice = Captions(self.config)
+        self.source = LatentSource(
+            self.choice.of,
             cache_latents=self.config.cache_latents,
             cache_dir=self.config.cache_dir,
             aspect_ratio_buckets=self.config.aspect_ratio_buckets,
         )
-        self.fit_config = FitConfig()
-        self.made: dict[str, Any] = {}
-
-    def trained(self) -> dict[str, torch.nn.Module]:
-        """The U-Net, and the text encoders if asked for."""
-        return self.parts.models
-
-    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """One group a model, as a text encoder needs a lower learning rate."""
-        own_rate = self.config.text_encoder_learning_rate
-        return self.parts.parameter_groups(learning_rate, own_rate)
 
     def caption(self, picture: Picture) -> str:
         """Return the caption to measure a picture's loss under."""
-        return self.captions.of(picture)[0]
+        return self.choice.of(picture)[0]
 
     def check(self, pictures: Any, config: FitConfig) -> None:
         """Raise ValueError for pictures without the captions asked for, and wrong sizes."""
-        self.feed.check(self.sd, pictures, config)
+        super().check(pictures, config)
+        self.source.check(self.sd, pictures, config)
 
     def prepare(self, pictures: Any, config: FitConfig) -> None:
         """Encode pictures and captions where that is done once for all."""
-        self.fit_config = config
-        self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
-        captions = self.feed.prepare(self.sd, pictures, config)
-        if self.captions.vary or len(captions) > MOST_CACHED_CAPTIONS:
+        super().prepare(pictures, config)
+        captions = self.source.prepare(self.sd, pictures, config)
+        if self.choice.vary or len(captions) > MOST_CACHED_CAPTIONS:
             captions = []  # encoded at each step instead
         self.parts.prepare_prompts([NO_CAPTION, *captions])
 
-    def make_batches(self, pictures: Any, config: FitConfig, place: Place) -> RowBatches:
+    def make_batches(self, pictures: Any, config: FitConfig, rank: ProcessRank) -> SourceBatches:
         """Make batches of one size each, of a list, a folder or a stream."""
-        return self.feed.make_batches(pictures, config, place)
+        return self.source.make_batches(pictures, config, rank)
 
     def loss(
         self, batch: Batch, unet: torch.nn.Module, **text_encoders: torch.nn.Module
@@ -91,9 +78,9 @@ class FullFineTuning:
 
         Source: Rombach et al. 2021, arXiv:2112.10752, eq. 3.
         """
-        latents, captions, time_ids = self.feed.take(batch)
+        latents, captions, time_ids = self.source.load(batch)
         both = zip(captions, batch.generators, strict=True)
-        prompts = [self.captions.draw(own, generator) for own, generator in both]
+        prompts = [self.choice.draw(own, generator) for own, generator in both]
         return denoising_losses(
             unet,
             latents,
@@ -106,5 +93,5 @@ class FullFineTuning:
 
     def save(self, path: str | Path) -> Path:
         """Write what was trained, or with `save_whole_model` all; see `TrainedParts.save`."""
-        facts, whole = record(self, self.fit_config), self.config.save_whole_model
-        return self.parts.save(path, facts, made=self.made, whole_model=whole)
+        whole = self.config.save_whole_model
+        return self.parts.save(path, self.record(), made=self.made, whole_model=whole)

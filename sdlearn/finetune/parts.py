@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig
 
 from sdlearn.data.cache import CaptionCache
+from sdlearn.finetune.denoising import DenoisingStage
 from sdlearn.models import save_text_encoder
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.earlier import in_its_place
@@ -120,6 +121,29 @@ class TrainedParts:
             write_record(written, facts)
             write_card(written, facts)
         return folder
+
+
+class PartsMethod(DenoisingStage):
+    """A method that trains a model's U-Net, and its text encoders where its settings say so.
+
+    With `lora` it trains updates beside their weights. The given model is not changed.
+    """
+
+    def __init__(self, sd: StableDiffusion, config: Any, lora: LoRAConfig | None = None) -> None:
+        self.parts = TrainedParts(sd, config.train_text_encoder, lora)
+        super().__init__(self.parts.sd, config)
+
+    def trained(self) -> dict[str, torch.nn.Module]:
+        """Return the U-Net, and the text encoders that train."""
+        return self.parts.models
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Return one group a model, as a text encoder needs a lower learning rate."""
+        return self.parts.parameter_groups(learning_rate, self.config.text_encoder_learning_rate)
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was trained; see `TrainedParts.save`."""
+        return self.parts.save(path, self.record(), made=self.made)
 
 
 def _with_lora(model: Any, part: str, config: LoRAConfig) -> Any:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.data.cache import MomentCache
 from sdlearn.data.encoded import descriptions
-from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.config import TextualInversionConfig
+from sdlearn.finetune.denoising import DenoisingStage
 from sdlearn.finetune.new_rows import NewRows, initial_rows
 from sdlearn.finetune.templates import fill
 from sdlearn.models.earlier import in_its_place, word_file_name
@@ -24,7 +23,6 @@ from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
 from sdlearn.models.provenance import write_card
 from sdlearn.models.sharing import copy_sharing_weights
 from sdlearn.training.config import FitConfig
-from sdlearn.training.method import denoising_losses, record, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from sdlearn.training.batches import Batch
 
 
-class TextualInversion:
+class TextualInversion(DenoisingStage):
     """Learn a word from pictures; the given model is not changed.
 
     Settings are those of `TextualInversionConfig`. Where a template gives a picture's own caption
@@ -46,23 +44,21 @@ class TextualInversion:
     def __init__(
         self, sd: StableDiffusion, config: TextualInversionConfig | None = None, **settings: Any
     ) -> None:
-        self.config = replace(config or TextualInversionConfig(), **settings)
-        token, n = self.config.placeholder_token, self.config.num_vectors
+        own = replace(config or TextualInversionConfig(), **settings)
+        token, n = own.placeholder_token, own.num_vectors
         parts: dict[str, Any] = {}
         self.new_rows: list[NewRows] = []  # of each text encoder
         for name, encoder_name in zip(sd.tokenizers, sd.text_encoders, strict=True):
             old, text_encoder = sd.tokenizers[name], sd.text_encoders[encoder_name]
             parts[name] = with_new_token(old, token, n)
             table = text_encoder.get_input_embeddings().weight
-            start = initial_rows(old, table, self.config.initializer_token, n)
+            start = initial_rows(old, table, own.initializer_token, n)
             rows = NewRows(table, start, parts[name].convert_tokens_to_ids(token))
             parts[encoder_name] = copy_sharing_weights(text_encoder)
             parts[encoder_name].set_input_embeddings(rows)
             self.new_rows.append(rows)
         self.start = [rows.rows.detach().clone() for rows in self.new_rows]
-        self.sd = replace(sd.freeze(), **parts)
-        self.fit_config: FitConfig | None = None
-        self.made: dict[str, Any] = {}
+        super().__init__(replace(sd.freeze(), **parts), own)
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """The text encoders run in the loss; only the new rows in them train."""
@@ -79,19 +75,17 @@ class TextualInversion:
 
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a caption without a place for the word, or a size that is wrong."""
-        training_size(self.sd, config)
+        super().check(pictures, config)
         for picture in descriptions(pictures):
             self._captions(picture)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Encode the pictures, and tokenize every caption of each."""
-        self.fit_config = config
+        super().prepare(pictures, config)
+        self.encode(pictures, config)
         device = self.sd.device
-        size = training_size(self.sd, config)
-        self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
         captions = [self._captions(picture) for picture in descriptions(pictures)]
         self.input_ids = [self.sd.tokenize(c).to(device) for c in captions]  # N x (templates, ...)
-        self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(device)
 
     def loss(self, batch: Batch, **text_encoders: torch.nn.Module) -> torch.Tensor:
         """Denoise the pictures under sentences that hold the word, not too far from where it began.
@@ -104,14 +98,8 @@ class TextualInversion:
             for i, g in zip(batch.indices, batch.generators, strict=True)
         ]
         conditioning = self.sd.encode(torch.stack(chosen), **text_encoders)
-        loss = denoising_losses(
-            self.sd.unet,
-            latents,
-            conditioning.with_sizes(self.moments.time_ids[list(batch.indices)]),
-            batch.generators,
-            schedule=self.schedule,
-            snr_gamma=self.fit_config.snr_gamma if self.fit_config else None,
-        ).mean()
+        unet, indices = self.sd.unet, batch.indices
+        loss = self.denoise(unet, indices, batch.generators, conditioning, latents).mean()
         return loss + self._pull() if self.config.embedding_reg_weight else loss
 
     def _pull(self) -> torch.Tensor:
@@ -130,7 +118,7 @@ class TextualInversion:
         of what an earlier run saved there.
         """
         path, token = Path(path).expanduser(), self.config.placeholder_token
-        rows, facts = [new.rows for new in self.new_rows], record(self, self.fit_config)
+        rows, facts = [new.rows for new in self.new_rows], self.record()
         if path.suffix == ".safetensors":
             return write_learned_embeds(path, token, rows, facts)
         with in_its_place(path) as written:

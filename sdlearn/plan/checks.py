@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdlearn.plan.advice import gigabytes
-from sdlearn.training.accelerator import make_accelerator
+from sdlearn.training.accelerator import check_optimizer, make_accelerator
 from sdlearn.training.config import FitConfig
-from sdlearn.training.optimizer import check_optimizer
 
 if TYPE_CHECKING:
     from sdlearn.models.architectures import Architecture

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sdlearn.finetune.denoising import training_size
 from sdlearn.plan.blank import blank_model
 from sdlearn.plan.ledger import Habits, Ledger
 from sdlearn.plan.stages import PROMPT, placeholders, stages
 from sdlearn.training.accelerator import recomputed
-from sdlearn.training.batches import Place, make_batches
-from sdlearn.training.method import training_size
+from sdlearn.training.batches import ProcessRank
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -209,7 +209,7 @@ class _StageRun:
         """The most bytes beyond what was there, and the work, of an optimizer step."""
         method, fit = self.method, self.fit
         pictures = placeholders(1)
-        batches = make_batches(method, pictures, fit, Place())
+        batches = method.make_batches(pictures, fit, ProcessRank())
         half = None if fit.mixed_precision == "no" else DTYPES[fit.mixed_precision]
         models = method.trained()
         parts = min(2, fit.gradient_accumulation_steps)  # the third is like the second

@@ -45,12 +45,15 @@ def _stages(config: PretrainConfig) -> dict[str, dict[str, float]]:
 
 
 def _histories(config: PretrainConfig) -> list[Path]:
-    return sorted(config.work.glob("*/losses.jsonl"))
+    return sorted(config.work.glob("*/log.jsonl"))
 
 
 def _summary(path: Path) -> dict[str, float]:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    last = rows[-20:]
-    names = [name for name in rows[-1] if name not in ("step", "seconds")]
+    last = rows[-400:]
+    names = [name for name in rows[-1] if name not in ("step", "seconds", "learning_rate")]
     means = {name: round(sum(row[name] for row in last) / len(last), 5) for name in names}
-    return {"steps": rows[-1]["step"], "minutes": round(rows[-1]["seconds"] / 60, 1)} | means
+    return {
+        "steps": rows[-1]["step"],
+        "minutes": round(sum(row["seconds"] for row in rows) / 60, 1),
+    } | means

@@ -13,7 +13,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset
-from sdlearn.pretrain.loop import Training, device_and_dtype, train
+from sdlearn.pretrain.stage import Training, device_and_dtype, train
 from sdlearn.pretrain.tokenizer import MAX_LENGTH
 
 MAX_LOGIT_SCALE = 4.6052  # log 100, the paper's bound on the learnt temperature

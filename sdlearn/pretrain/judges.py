@@ -15,7 +15,7 @@ from sdlearn.data.faces import ATTRIBUTE_VALUES, Attributes
 from sdlearn.pretrain.clip import save_clip, train_clip
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset
-from sdlearn.pretrain.loop import LossOf, Training, device_and_dtype, train
+from sdlearn.pretrain.stage import LossOf, Training, device_and_dtype, train
 
 LABELS = tuple(f"{name}={value}" for name, values in ATTRIBUTE_VALUES.items() for value in values)
 TEMPERATURE = 0.1  # of the instance discrimination loss

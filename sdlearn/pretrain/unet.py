@@ -28,7 +28,7 @@ from sdlearn.pretrain.clip import tokenize
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset, sheet
 from sdlearn.pretrain.detail import detail_weights
-from sdlearn.pretrain.loop import Training, device_and_dtype, train
+from sdlearn.pretrain.stage import Training, device_and_dtype, train
 
 
 def build_unet(config: PretrainConfig) -> UNet2DConditionModel:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset, sheet, to_images
-from sdlearn.pretrain.loop import Training, device_and_dtype, train
+from sdlearn.pretrain.stage import Training, device_and_dtype, train
 
 GRADIENT_WEIGHT = 1.0  # on differences between neighbouring pixels: edges, eyes, mouths
 KL_WEIGHT = 1e-5  # per latent value; SD's is as small, so that the latents stay sharp

@@ -1,9 +1,11 @@
-"""Devices, precision and processes by accelerate, and what saves memory on the way."""
+"""Devices, precision and processes by accelerate; the optimizer; what saves memory and time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -95,3 +97,63 @@ def frozen_dtype(config: FitConfig) -> torch.dtype:
     if config.mixed_precision == "no" or not torch.cuda.is_available():
         return torch.float32
     return torch.bfloat16 if config.mixed_precision == "bf16" else torch.float16
+
+
+def check_optimizer(config: FitConfig, device: torch.device) -> None:
+    """Raise ValueError where 8-bit moments are asked for and cannot be had."""
+    if not config.use_8bit_adam:
+        return
+    if device.type != "cuda":
+        raise ValueError(f"use_8bit_adam works on CUDA GPUs only, and this is {device}: leave it")
+    if find_spec("bitsandbytes") is None:
+        raise ValueError(
+            "use_8bit_adam needs the package bitsandbytes: install it with "
+            "`pip install bitsandbytes`, or leave use_8bit_adam out"
+        )
+
+
+def make_optimizer(
+    groups: list[dict[str, Any]],
+    learning_rate: float,
+    config: FitConfig,
+    accelerator: Accelerator,
+) -> torch.optim.Optimizer:
+    """Make the AdamW of a run for groups of parameters."""
+    settings: dict[str, Any] = {
+        "lr": learning_rate,
+        "betas": (config.adam_beta1, config.adam_beta2),
+        "eps": config.adam_epsilon,
+        "weight_decay": config.adam_weight_decay,
+    }
+    if config.use_8bit_adam:
+        return import_module("bitsandbytes").optim.AdamW8bit(groups, **settings)
+    # A fused step looks for overflow by itself, so that accelerate never learns of a skipped one,
+    # and schedule and average would move on: under a scaler take torch's next best, foreach.
+    fused = accelerator.scaler is None and accelerator.device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, fused=True if fused else None, **settings)
+
+
+class Modes:
+    """Switches models between training and evaluation mode, all of their modules.
+
+    `Module.train` asks every module for its children and sets the mode through `__setattr__`, which
+    shows in the step of a small model with many modules. Here they are found once, as none come or
+    go while a run goes on. Models with a `train` of their own (DDP, DeepSpeed) are left to it.
+    """
+
+    def __init__(self, models: Iterable[torch.nn.Module]) -> None:
+        self.others: list[torch.nn.Module] = []
+        self.modules: list[torch.nn.Module] = []
+        for model in models:
+            modules = list(model.modules())
+            if all(type(module).train is torch.nn.Module.train for module in modules):
+                self.modules += modules
+            else:
+                self.others.append(model)
+
+    def switch(self, *, training: bool) -> None:
+        """Put every module into training mode, or into evaluation mode."""
+        for module in self.modules:
+            module.__dict__["training"] = training
+        for model in self.others:
+            model.train(training)

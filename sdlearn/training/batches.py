@@ -21,9 +21,9 @@ import torch
 from sdlearn.data.encoded import name_of
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from sdlearn.data.folder import Picture
-    from sdlearn.training.config import FitConfig
-    from sdlearn.training.method import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class Batch:
     number: int  # of this batch in the run, counted over steps, accumulation and processes
     seed: int
     loaded: Sequence[Any] = ()  # the pictures themselves, where they are read as they come
+    step: int = 0  # optimizer steps done before the one that it is of
 
     def beside(self, count: int, size: int) -> Batch:
         """Return the batch of another row of `count` pictures that goes with this one."""
@@ -42,11 +43,16 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ProcessRank:
     """Which of several processes this is."""
 
     process: int = 0  # from 0
     processes: int = 1
+
+    @classmethod
+    def of(cls, accelerator: Accelerator) -> ProcessRank:
+        """Return this process's."""
+        return cls(process=accelerator.process_index, processes=accelerator.num_processes)
 
 
 class Batches(Protocol):
@@ -84,14 +90,6 @@ class ListBatches:
     def name(self, index: int) -> str:
         """Return a picture's file, or its place in the list."""
         return name_of(self.pictures, index)
-
-
-def make_batches(method: Method, pictures: Any, config: FitConfig, place: Place) -> Batches:
-    """Make the batches of one process: the method's own kind if it has one, else of a list."""
-    make = getattr(method, "make_batches", None)
-    if make is not None:
-        return make(pictures, config, place)
-    return ListBatches(pictures=pictures, size=config.train_batch_size, seed=config.seed)
 
 
 def draw_batch(number: int, *, count: int, size: int, seed: int, row: int = 0) -> Batch:

@@ -27,12 +27,24 @@ from safetensors.torch import load_file, save_file
 from sdlearn.models.writing import prepare_folder
 
 UNFINISHED = ".unfinished-"
-# fields that may change between a run and its resumption: they do not alter what a step does
-FREE_FIELDS = {"checkpointing_steps", "checkpoints_total_limit", "validation_steps"}
-FREE_FIELDS |= {"logging_steps", "resume", "output_dir", "tensorboard", "gradient_checkpointing"}
-FREE_FIELDS |= {f"preview_{name}" for name in ("prompts", "steps")}
-FREE_FIELDS |= {f"preview_{name}" for name in ("inference_steps", "guidance_scale")}
-FREE_FIELDS |= {"sample_batch_size"}  # each class picture has its own seed
+MAY_CHANGE_ON_RESUME = {  # fields that do not alter what a step does
+    "checkpointing_seconds",
+    "checkpointing_steps",
+    "checkpoints_total_limit",
+    "gradient_checkpointing",
+    "logging_steps",
+    "max_seconds",
+    "output_dir",
+    "preview_guidance_scale",
+    "preview_inference_steps",
+    "preview_prompts",
+    "preview_seconds",
+    "preview_steps",
+    "resume",
+    "sample_batch_size",  # each class picture has its own seed
+    "tensorboard",
+    "validation_steps",
+}
 
 
 def save_checkpoint(
@@ -103,7 +115,7 @@ def prepare_output(output_dir: Path, resume: bool) -> Path | None:
 def check_same_run(settings: Mapping[str, Any], saved: Mapping[str, Any], path: Path) -> None:
     """Raise ValueError, naming the fields, unless a checkpoint belongs to a run like this one."""
     here = json.loads(json.dumps(settings))
-    saved = {key: value for key, value in saved.items() if key not in FREE_FIELDS}
+    saved = {key: value for key, value in saved.items() if key not in MAY_CHANGE_ON_RESUME}
     if "max_train_steps" not in saved:  # nor noted by earlier versions
         here.pop("max_train_steps", None)
     changed = sorted(key for key in here.keys() | saved.keys() if here.get(key) != saved.get(key))

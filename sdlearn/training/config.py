@@ -22,6 +22,7 @@ class FitConfig:
     """How to train, whatever the method."""
 
     max_train_steps: int = 400  # optimizer steps; 200 to 800 for DreamBooth (diffusers)
+    max_seconds: float | None = None  # of training; ends it before its last step; None: no limit
     train_batch_size: int = 4  # pictures a forward pass and process
     gradient_accumulation_steps: int = 1  # forward passes an optimizer step
     learning_rate: float | None = None  # None: what suits the method and the model
@@ -46,11 +47,13 @@ class FitConfig:
     seed: int = 0  # of every random number of the run
     output_dir: Path | None = None  # checkpoints and log; None: neither
     checkpointing_steps: int = 100  # optimizer steps; the last step is always kept
+    checkpointing_seconds: float | None = None  # seconds to the next checkpoint at most; None: any
     checkpoints_total_limit: int | None = 2  # newest ones to keep; None: all
     logging_steps: int = 10  # optimizer steps between writes to the log
     tensorboard: bool = False  # write the log for TensorBoard too, to output_dir/tensorboard
     preview_prompts: tuple[str, ...] = ()  # drawn as it trains, to output_dir/previews
     preview_steps: int = 100  # optimizer steps between previews; the last step is drawn too
+    preview_seconds: float | None = None  # seconds between previews, in place of preview_steps
     preview_inference_steps: int = 20  # sampler steps of a preview
     preview_guidance_scale: float = 5.0  # of the previews; 1 is none
     validation_steps: int = 100  # optimizer steps between losses on validation pictures, if given
@@ -62,9 +65,9 @@ class FitConfig:
         at_least(self, 1, "max_train_steps", "train_batch_size", "gradient_accumulation_steps")
         at_least(self, 1, "checkpointing_steps", "checkpoints_total_limit", "logging_steps")
         at_least(self, 1, "preview_steps", "preview_inference_steps", "validation_steps")
-        at_least(self, 0, "preview_guidance_scale")
+        at_least(self, 0, "preview_guidance_scale", "checkpointing_seconds", "preview_seconds")
         at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
-        for name in ("learning_rate", "snr_gamma", "adam_epsilon"):
+        for name in ("learning_rate", "snr_gamma", "adam_epsilon", "max_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}: give a number above 0")
@@ -84,10 +87,10 @@ class FitConfig:
 
 
 def at_least(config: object, least: float, *names: str) -> None:
-    """Raise ValueError, naming the field, for a number that is too small; None is none."""
+    """Raise ValueError, naming the field, for a number that is too small; None is let through."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and not value >= least:  # nan is none either
+        if value is not None and not value >= least:  # NaN is not >= either
             raise ValueError(f"{name} is {value}: give at least {least}")
 
 

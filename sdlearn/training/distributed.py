@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from sdlearn.training.config import FitConfig
-    from sdlearn.training.method import Method
+    from sdlearn.training.method import Stage
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
@@ -31,13 +31,13 @@ def is_deepspeed(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type == DistributedType.DEEPSPEED
 
 
-def check_sharding(method: Method, accelerator: Accelerator, config: FitConfig) -> None:
+def check_sharding(stage: Stage, accelerator: Accelerator, config: FitConfig) -> None:
     """Raise ValueError for what cannot be trained in shards."""
     if not is_sharded(accelerator):
         return
-    if method.trained().keys() != {"unet"}:
+    if stage.trained().keys() != {"unet"}:
         raise ValueError(
-            f"only a U-Net is sharded, and {method.name} trains {', '.join(method.trained())}: "
+            f"only a U-Net is sharded, and {stage.name} trains {', '.join(stage.trained())}: "
             "take a configuration without FSDP and DeepSpeed"
         )
     if not is_deepspeed(accelerator):
@@ -105,9 +105,10 @@ def whole(weight: Any) -> torch.Tensor:
     return weight.full_tensor() if _is_dtensor(weight) else weight
 
 
-def laid_out_like(parameter: torch.Tensor, value: Any) -> Any:
-    """A copy with the parameter's strides, as the fused optimizer walks through memory as it lies.
+def match_layout(parameter: torch.Tensor, value: Any) -> Any:
+    """Return a copy with the parameter's strides.
 
+    The fused optimizer walks through memory as it lies.
     Of a sharded parameter the shards. What has another shape (the step count) stays as it is.
     """
     if not torch.is_tensor(value) or value.shape != parameter.shape:

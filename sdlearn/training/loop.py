@@ -3,88 +3,56 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
-from sdlearn.data.streams import PictureStream
-from sdlearn.training.accelerator import float32_products, make_accelerator
-from sdlearn.training.batches import Batch, Batches, Place, make_batches
-from sdlearn.training.checkpoint import check_same_run, load_checkpoint, prepare_output
+from sdlearn.training.batches import ProcessRank
 from sdlearn.training.config import FitConfig
-from sdlearn.training.distributed import check_sharding
-from sdlearn.training.log import check_log, read_losses
-from sdlearn.training.making import making
-from sdlearn.training.optimizer import check_optimizer
-from sdlearn.training.previews import check_previews
-from sdlearn.training.run_files import Keeper, Losses, LossWatch
-from sdlearn.training.state import TrainingState, run_settings, start_state, with_snr_gamma
-from sdlearn.training.validation import ValidationGrid, validation_captions
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from sdlearn.data.folder import Picture
-    from sdlearn.training.method import Method
-
-    Saved = tuple[dict[str, torch.Tensor], Mapping[str, Any]]  # a checkpoint's tensors and facts
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainStep:
-    """One optimizer step, just done."""
-
-    step: int  # optimizer steps so far, from 1
-    max_train_steps: int  # of the whole run
-    loss: torch.Tensor  # scalar on the device, mean over the step's pictures; float() waits for it
-    learning_rate: float  # of this step, the first parameter group's
-    seconds: float  # since the step began on the host; a GPU may still be working
-    epoch: float  # times each picture was seen so far; of a stream, in whole times
-    validation_loss: float | None = None  # on a fixed grid, at the steps where it is due
+from sdlearn.training.finite_check import FiniteCheck, Losses
+from sdlearn.training.method import StagePlan, Trainable, TrainStep
+from sdlearn.training.run_files import RunWriter, read_losses
+from sdlearn.training.settings import Run, check_run
+from sdlearn.training.state import start_state
 
 
 def fit(
-    method: Method,
-    pictures: Sequence[Picture] | PictureStream,
+    method: Trainable,
+    pictures: Any,
     config: FitConfig | None = None,
     *,
-    validation_pictures: Sequence[Picture] = (),
+    validation_pictures: Sequence[Any] = (),
 ) -> Iterator[TrainStep]:
     """Train a method on pictures, and yield a `TrainStep` after each optimizer step.
-
-    `pictures` is a list, a `LazyFolder` or, for methods that take one, a stream. The loss on
-    `validation_pictures`, which should be others, is measured every `validation_steps`.
 
     What trains are copies inside the method, never the model it was given. Between two steps the
     caller may draw with `method.sd.pipeline()`, look at `method`, or stop. Calling `fit` again goes
     on from the present weights. With `use_ema` the averaged weights are put in place at the end.
 
     A resumed run equals a straight one bit for bit on the same machine; resuming a finished run
-    yields nothing. Raises ValueError for what cannot work before anything is computed, and
-    FloatingPointError for a loss or weights that are not finite.
+    yields nothing. A method of several stages trains them in turn, and its steps count on.
+
+    Args:
+        method: what trains, such as `LoRA(sd)`.
+        pictures: a list, a `LazyFolder` or, for methods that take one, a stream.
+        config: how to train; None: as suits the method.
+        validation_pictures: others, on which the loss is measured every `validation_steps`.
+
+    Raises:
+        ValueError: for what cannot work, before anything is computed.
+        FloatingPointError: for a loss or weights that are not finite.
     """
-    config = with_snr_gamma(method, config or FitConfig())
-    if not pictures:
-        raise ValueError("there are no pictures to train on: give at least one")
-    if isinstance(pictures, PictureStream) and not hasattr(method, "make_batches"):
-        raise ValueError(f"{method.name} takes no stream: give it a list of pictures")
-    given: Any = pictures
-    method.check(given, config)
-    validation_captions(method, validation_pictures)
-    check_previews(method.sd, config)
-    accelerator = make_accelerator(config)
-    check_optimizer(config, accelerator.device)
-    check_log(config)
-    check_sharding(method, accelerator, config)
-    settings = run_settings(method, given, config)
-    saved = None if config.output_dir is None else _find_saved(config, settings)
-    keeper = Keeper(config, settings, accelerator, method)
-    return _train(method, given, keeper, saved, validation_pictures)
+    plans = method.stages(pictures, config or method.fit_defaults)
+    first = next(plans)
+    checked = check_run(first, pictures, validation_pictures)
+    later = ((plan, check_run(plan, pictures, validation_pictures)) for plan in plans)
+    return _train_stages(chain([(first, checked)], later))
 
 
 def run(steps: Iterator[TrainStep]) -> list[float]:
@@ -107,136 +75,66 @@ def run(steps: Iterator[TrainStep]) -> list[float]:
     return read_losses(losses)
 
 
-def _train(
-    method: Method,
-    pictures: Any,
-    keeper: Keeper,
-    saved: Saved | None,
-    validation_pictures: Sequence[Picture],
-) -> Iterator[TrainStep]:
-    accelerator, config = keeper.accelerator, keeper.config
-    method.sd.to(accelerator.device)
-    state = start_state(method, accelerator, config)
-    if saved is not None:
-        state.restore(*saved)
-    keeper.open_log(state.step)
-    method.made = making(method, pictures, str(accelerator.device))
-    method.made |= {"steps": state.step, **({} if saved is None else saved[1].get("made", {}))}
-    try:
-        if state.step < config.max_train_steps:
-            with accelerator.main_process_first():  # what it draws, the others read
-                method.prepare(pictures, config)
-            place = Place(process=accelerator.process_index, processes=accelerator.num_processes)
-            batches = make_batches(method, pictures, config, place)
-            grid = ValidationGrid(method, validation_pictures, config)
-            watch = LossWatch(
-                batches.name, waits=accelerator.device.type != "cpu", output_dir=config.output_dir
-            )
-        while state.step < config.max_train_steps:
-            step = _update(method, batches, config, state, watch)
-            if validation_pictures and keeper.is_due(step.step, config.validation_steps):
-                with state.averaged(), accelerator.autocast():
-                    step = replace(step, validation_loss=grid.loss())
-            method.made["steps"] = step.step
-            method.made["seconds"] += step.seconds
-            keeper.keep(step, state, watch)
-            yield step
-    finally:
-        keeper.close()
-        state.finish()
+def _train_stages(stages: Iterable[tuple[StagePlan, Run]]) -> Iterator[TrainStep]:
+    """Train stages in turn, each made when the one before is trained."""
+    for plan, checked in stages:
+        with closing(train(checked)) as steps:
+            for step in steps:
+                yield plan.placed(step)
 
 
-def _update(
-    method: Method, batches: Batches, config: FitConfig, state: TrainingState, watch: LossWatch
-) -> TrainStep:
-    """Do one optimizer step."""
-    started = time.perf_counter()
-    accelerator = state.accelerator
-    state.modes.switch(training=True)
-    own_loss, indices = _backward(method, batches, config, state)
-    loss = own_loss
-    if accelerator.num_processes > 1:
-        loss = accelerator.reduce(own_loss, reduction="mean")
-    watch.check(state.step + 1, Losses(own_loss, loss), indices)
-    learning_rate = state.lr_scheduler.get_last_lr()[0]
-    _step_optimizer(state, config)
-    state.modes.switch(training=False)
-    samples = config.train_batch_size * config.gradient_accumulation_steps
-    return TrainStep(
-        step=state.step,
-        max_train_steps=config.max_train_steps,
-        loss=loss,
-        learning_rate=learning_rate,
-        seconds=time.perf_counter() - started,
-        epoch=batches.epoch(state.step * samples * accelerator.num_processes),
-    )
-
-
-def _backward(
-    method: Method, batches: Batches, config: FitConfig, state: TrainingState
-) -> tuple[torch.Tensor, list[int]]:
-    """Accumulate the step's gradients; return its loss and the indices of its pictures."""
-    accelerator, parts = state.accelerator, config.gradient_accumulation_steps
-    losses: list[torch.Tensor] = []
-    indices: list[int] = []
-    products = float32_products(config.allow_tf32, accelerator.device)
-    with _seeded(config.seed, state.step, accelerator), products:
-        for part in range(parts):
-            batch = _batch(state, batches, config, part)
-            with ExitStack() as stack:
-                accelerator.sync_gradients = part + 1 == parts
-                for model in state.models.values() if part + 1 < parts else ():
-                    stack.enter_context(accelerator.no_sync(model))
-                with accelerator.autocast():
-                    loss = method.loss(batch, **state.models)
-                accelerator.backward(loss / parts)
-            losses.append(loss.detach())
-            indices.extend(batch.indices)
-    return torch.stack(losses).mean(), indices
-
-
-@contextmanager
-def _seeded(seed: int, step: int, accelerator: Accelerator) -> Iterator[None]:
-    """Seed torch by the step, for models with dropout, and give the caller's state back."""
-    device = accelerator.device
-    with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
-        own_step = step * accelerator.num_processes + accelerator.process_index
-        torch.manual_seed(seed * 1_000_003 + own_step)
-        yield
-
-
-def _batch(state: TrainingState, batches: Batches, config: FitConfig, part: int) -> Batch:
-    accelerator = state.accelerator
-    number = state.step * config.gradient_accumulation_steps + part
-    number = number * accelerator.num_processes + accelerator.process_index
-    return batches.batch(number)
-
-
-def _step_optimizer(state: TrainingState, config: FitConfig) -> None:
-    """Clip (accelerate unscales first), update, and move schedule and average along."""
-    if config.max_grad_norm:
-        state.accelerator.clip_grad_norm_(state.parameters.values(), config.max_grad_norm)
-    state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
-    if not state.accelerator.optimizer_step_was_skipped:  # fp16 skips a step to find its scale
-        state.lr_scheduler.step()
-        if state.ema is not None:
-            state.ema.step(state.parameters.values())
-    state.step += 1
-
-
-def _find_saved(config: FitConfig, settings: dict[str, Any]) -> Saved | None:
-    """The newest checkpoint of the same run, or None where there is none."""
-    if config.output_dir is None:
-        return None
-    path = prepare_output(config.output_dir, config.resume)
-    if path is None:
-        return None
-    tensors, facts = load_checkpoint(path)
-    check_same_run(settings, facts["settings"], path)
-    if facts["step"] > config.max_train_steps:
-        raise ValueError(
-            f"{path} is past max_train_steps {config.max_train_steps}: set it to {facts['step']} "
-            "or more"
+def train(run: Run) -> Generator[TrainStep]:
+    """Train one stage: one optimizer step after the other, from its batch to what it yields."""
+    stage, config, accelerator = run.stage, run.config, run.accelerator
+    with start_state(run) as state, RunWriter(run, state) as writer:
+        if state.is_done:
+            return
+        with accelerator.main_process_first():  # what it draws, the others read
+            stage.prepare(run.pictures, config)
+        batches = stage.make_batches(run.pictures, config, ProcessRank.of(accelerator))
+        finite = FiniteCheck(
+            batches.name, waits=accelerator.device.type != "cpu", output_dir=config.output_dir
         )
-    return tensors, facts
+        validate = run.validation_pictures and stage.validation(run.validation_pictures, config)
+        while not state.is_done:
+            started, losses = time.perf_counter(), []
+            indices: list[int] = []
+            with state.training():
+                for part in range(config.gradient_accumulation_steps):
+                    batch = replace(batches.batch(state.batch_number(part)), step=state.step)
+                    with state.accumulation(part):
+                        with accelerator.autocast():
+                            loss = stage.loss(batch, **state.models)
+                        accelerator.backward(loss / config.gradient_accumulation_steps)
+                    losses.append(loss.detach())
+                    indices += batch.indices
+            means = Losses.over_processes(torch.stack(losses).mean(), accelerator)
+            finite.check(state.step + 1, means, indices)
+            if config.max_grad_norm:  # accelerate unscales first
+                accelerator.clip_grad_norm_(state.parameters.values(), config.max_grad_norm)
+            learning_rate = state.lr_scheduler.get_last_lr()[0]
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            if not accelerator.optimizer_step_was_skipped:  # fp16 skips a step to find its scale
+                state.lr_scheduler.step()
+                state.average()
+            seconds = state.count(started)
+            step = TrainStep(
+                step=state.step,
+                max_train_steps=config.max_train_steps,
+                loss=means.mean,
+                learning_rate=learning_rate,
+                seconds=seconds,
+                epoch=batches.epoch(state.samples),
+                named_losses=stage.named_losses,
+            )
+            if validate and state.is_due(config.validation_steps):
+                with state.averaged(), accelerator.autocast():
+                    step = replace(step, validation_loss=validate())
+            writer.log(step)
+            if writer.is_checkpoint_due(state):
+                finite.check_weights(state)
+                writer.write_checkpoint(state)
+            if writer.is_preview_due(state):
+                writer.draw_previews(state)
+            yield step

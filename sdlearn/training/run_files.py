@@ -1,161 +1,158 @@
-"""What a run keeps as it goes, and what stops it before it keeps something broken."""
+"""What a run writes to `output_dir`: checkpoints, previews, and the log.
+
+The log, `log.jsonl`, is one JSON object a line and step; TensorBoard gets the same if asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.training.checkpoint import checkpoint_step, checkpoints, prune, save_checkpoint
+from sdlearn.models.writing import replaced_when_complete
+from sdlearn.training.checkpoint import prune, save_checkpoint
 from sdlearn.training.distributed import is_deepspeed
-from sdlearn.training.log import TrainLog
-from sdlearn.training.previews import draw_previews
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from sdlearn.training.config import FitConfig
-    from sdlearn.training.loop import TrainStep
-    from sdlearn.training.method import Method
+    from sdlearn.training.method import TrainStep
+    from sdlearn.training.settings import Run
     from sdlearn.training.state import TrainingState
 
-ADVICE = "lower the learning_rate, or use float32 or bf16 instead of fp16, and start anew"
+
+class RunWriter:
+    """Writes log, checkpoints and previews, from the main process; nothing without `output_dir`."""
+
+    def __init__(self, run: Run, state: TrainingState) -> None:
+        self.run = run
+        folder = run.config.output_dir if run.accelerator.is_main_process else None
+        path = None if folder is None else folder / "log.jsonl"
+        self.train_log = TrainLog(path, state.step, run.config.tensorboard)
+        self.checkpointed = self.previewed = time.monotonic()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what the log still holds."""
+        self.train_log.close()
+
+    def log(self, step: TrainStep) -> None:
+        """Note a step."""
+        self.train_log.add(step)
+        if step.step % self.run.config.logging_steps == 0:
+            self.train_log.flush()
+
+    def is_checkpoint_due(self, state: TrainingState) -> bool:
+        """Whether a checkpoint should be written after this step."""
+        config = self.run.config
+        late = _is_late(self.checkpointed, config.checkpointing_seconds)
+        return late or state.is_due(config.checkpointing_steps)
+
+    def write_checkpoint(self, state: TrainingState) -> None:
+        """Write a checkpoint, and what the log holds before it."""
+        config, accelerator = self.run.config, self.run.accelerator
+        self.checkpointed = time.monotonic()
+        if config.output_dir is None:
+            return
+        self.train_log.flush()
+        if is_deepspeed(accelerator):
+            return
+        tensors = state.tensors()  # of shards every process is asked
+        if accelerator.is_main_process:
+            facts = {**state.facts(), "settings": self.run.settings}
+            save_checkpoint(config.output_dir, state.step, tensors, facts)
+            prune(config.output_dir, config.checkpoints_total_limit)
+        accelerator.wait_for_everyone()
+
+    def is_preview_due(self, state: TrainingState) -> bool:
+        """Whether previews were asked for, and should be drawn after this step."""
+        config = self.run.config
+        if config.preview_seconds is not None:
+            return _is_late(self.previewed, config.preview_seconds) or state.is_done
+        return bool(config.preview_prompts) and state.is_due(config.preview_steps)
+
+    def draw_previews(self, state: TrainingState) -> None:
+        """Draw with the weights that the run would end with now."""
+        self.previewed, accelerator = time.monotonic(), self.run.accelerator
+        with state.averaged(), accelerator.autocast():
+            if accelerator.is_main_process:
+                self.run.stage.draw_previews(self.run.config, state.step)
+            accelerator.wait_for_everyone()
 
 
-class Keeper:
-    """Writes log, checkpoints and previews to `output_dir`, from the main process.
+class TrainLog:
+    """Collects steps and writes them now and then, since reading a loss waits for the device.
 
-    Without an `output_dir` it writes nothing.
+    On opening, what stands there beyond `step` (written after the last checkpoint, before a kill)
+    is dropped, so that no step appears twice. With `tensorboard` the same goes to a folder of that
+    name beside `path`.
     """
 
-    def __init__(
-        self,
-        config: FitConfig,
-        settings: Mapping[str, Any],
-        accelerator: Accelerator,
-        method: Method,
-    ) -> None:
-        self.config = config
-        self.settings = settings
-        self.accelerator = accelerator
-        self.method = method
-        self.log = TrainLog(None, 0)
+    def __init__(self, path: Path | None, step: int, tensorboard: bool = False) -> None:
+        self.path = path
+        self.waiting: list[TrainStep] = []
+        self.writer: Any = None
+        if path is not None and path.exists():
+            _keep_until(path, step)
+        if path is not None and tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
 
-    def open_log(self, step: int) -> None:
-        """Go on with the log after a step."""
-        if self.config.output_dir is not None and self.accelerator.is_main_process:
-            path = self.config.output_dir / "log.jsonl"
-            self.log = TrainLog(path, step, self.config.tensorboard)
+            self.writer = SummaryWriter(path.parent / "tensorboard", purge_step=step + 1)
 
-    def keep(self, step: TrainStep, state: TrainingState, watch: LossWatch) -> None:
-        """Note a step, and write a checkpoint and previews where they are due."""
-        self.log.add(step)
-        if step.step % self.config.logging_steps == 0:
-            self.log.flush()
-        is_due = self.is_due(step.step, self.config.checkpointing_steps)
-        if is_due:
-            watch.check_waiting()
-            watch.check_weights(state)
-        if self.config.output_dir is None:
+    def add(self, step: TrainStep) -> None:
+        """Remember a step until the next `flush`."""
+        if self.path is not None:
+            self.waiting.append(step)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self.path is None or not self.waiting:
             return
-        if is_due:
-            self.log.flush()
-            if not is_deepspeed(self.accelerator):
-                self._write_checkpoint(self.config.output_dir, state)
-        if self.config.preview_prompts and self.is_due(step.step, self.config.preview_steps):
-            self._draw_previews(state)
+        losses = read_losses([step.loss for step in self.waiting])
+        with self.path.open("a", encoding="utf-8") as file:
+            for step, loss in zip(self.waiting, losses, strict=True):
+                line = {
+                    "step": step.step,
+                    "loss": loss,
+                    "learning_rate": step.learning_rate,
+                    "seconds": round(step.seconds, 4),
+                    **{name: float(value) for name, value in step.named_losses.items()},
+                }
+                if step.validation_loss is not None:
+                    line["validation_loss"] = step.validation_loss
+                file.write(json.dumps(line) + "\n")
+                self._write_scalars(line)
+        self.waiting.clear()
 
     def close(self) -> None:
-        """Write what the log still holds."""
-        self.log.close()
+        """Write what waits, and let go of the files."""
+        self.flush()
+        if self.writer is not None:
+            self.writer.close()
 
-    def is_due(self, step: int, every: int) -> bool:
-        """Whether something that is done every so many steps, and at the last, is due."""
-        return step == self.config.max_train_steps or step % every == 0
-
-    def _write_checkpoint(self, output_dir: Path, state: TrainingState) -> None:
-        tensors = state.tensors()  # of shards every process is asked
-        if self.accelerator.is_main_process:
-            made = {"seconds": self.method.made["seconds"]}
-            facts = {**state.facts(), "settings": self.settings, "made": made}
-            save_checkpoint(output_dir, state.step, tensors, facts)
-            prune(output_dir, self.config.checkpoints_total_limit)
-        self.accelerator.wait_for_everyone()
-
-    def _draw_previews(self, state: TrainingState) -> None:
-        with state.averaged(), self.accelerator.autocast():
-            if self.accelerator.is_main_process:
-                draw_previews(self.method.sd, self.config, state.step)
-            self.accelerator.wait_for_everyone()
-
-
-class Losses(NamedTuple):
-    """A step's loss, scalars on the device."""
-
-    own: torch.Tensor  # of this process's pictures
-    mean: torch.Tensor  # over all processes, which so see the same and stop together
-
-
-class LossWatch:
-    """Stops a run whose loss is not finite, and one whose weights are not.
-
-    On a CPU before the update. A GPU is asked one step late, so that it never stands idle; a
-    checkpoint is only written, and a run only ends, after asking.
-    """
-
-    def __init__(
-        self, name: Callable[[int], str], waits: bool, output_dir: Path | None = None
-    ) -> None:
-        self.name = name  # what to call a picture, by its index
-        self.waits = waits
-        self.output_dir = output_dir  # with the checkpoints
-        self.waiting: tuple[int, Losses, list[int]] | None = None
-
-    def check(self, step: int, losses: Losses, indices: list[int]) -> None:
-        """Look at this step's losses, or on a GPU at those before."""
-        if self.waits:
-            self.check_waiting()
-        self.waiting = (step, losses, indices)
-        if not self.waits:
-            self.check_waiting()
-
-    def check_waiting(self) -> None:
-        """Raise FloatingPointError if the loss last seen is not finite."""
-        if self.waiting is None or torch.isfinite(self.waiting[1].mean):
-            self.waiting = None
+    def _write_scalars(self, line: dict[str, Any]) -> None:
+        if self.writer is None:
             return
-        step, losses, indices = self.waiting
-        names = "of another process"
-        if not torch.isfinite(losses.own):
-            names = ", ".join(self.name(i) for i in sorted(set(indices)))
-        raise FloatingPointError(
-            f"the loss of step {step} is {float(losses.mean)} (pictures: {names}): {ADVICE}"
-            f"{self._last_good(step - 2)}"  # this loss is of the weights of step - 1
-        )
-
-    def check_weights(self, state: TrainingState) -> None:
-        """Raise FloatingPointError if the last update broke what trains; all processes must ask."""
-        if not _is_finite(state):
-            raise FloatingPointError(
-                f"the update of step {state.step} made the weights too large or no numbers at all: "
-                f"{ADVICE}{self._last_good(state.step - 1)}"
-            )
-
-    def _last_good(self, step: int) -> str:
-        """Name the newest checkpoint up to a step, under whose weights a loss was finite."""
-        if self.output_dir is None:
-            return ""
-        good = [path for path in checkpoints(self.output_dir) if checkpoint_step(path) <= step]
-        if not good:
-            return "; no checkpoint is known to be good"
-        return f"; {good[-1]} is the last checkpoint known to be good"
+        for name in line.keys() - {"step"}:
+            self.writer.add_scalar(name, line[name], line["step"])
 
 
-def _is_finite(state: TrainingState) -> bool:
-    """Whether not even squares of the weights overflow float32; all processes must ask."""
-    own = (p.to_local() if hasattr(p, "to_local") else p for p in state.parameters.values())
-    sums = torch.stack([weight.detach().float().square().sum() for weight in own])
-    broken = (~sums.isfinite()).sum()
-    return int(state.accelerator.reduce(broken, reduction="sum")) == 0
+def read_losses(losses: Sequence[torch.Tensor]) -> list[float]:
+    """Bring losses to the CPU in one go."""
+    return torch.stack(list(losses)).tolist() if losses else []
+
+
+def _keep_until(path: Path, step: int) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    if kept != lines:
+        with replaced_when_complete(path) as unfinished:
+            unfinished.write_text("".join(kept), encoding="utf-8")
+
+
+def _is_late(since: float, seconds: float | None) -> bool:
+    return seconds is not None and time.monotonic() - since >= seconds

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.evaluate.compare.config import CompareConfig
     from sdlearn.evaluate.compare.recipe import Recipe, Subject
-    from sdlearn.finetune import Imagic, Method, TrainStep
+    from sdlearn.finetune import Method, TrainStep
     from sdlearn.models import StableDiffusion
 
 SAMPLE_EVERY = 0.05  # seconds between looks at the process's memory
@@ -63,11 +63,11 @@ def teach(
 def train(method: Method, pictures: Sequence[Picture], config: FitConfig, *, desc: str) -> Cost:
     """Train a method with a progress bar, and measure what that takes."""
     cost = drive(fit(method, pictures, config), config.max_train_steps, method, desc=desc)
-    groups = method.parameter_groups(1.0)
-    return replace(cost, parameters=sum(p.numel() for group in groups for p in group["params"]))
+    weights = [p for module in method.modules() for p in module.parameters() if p.requires_grad]
+    return replace(cost, parameters=sum(weight.numel() for weight in weights))
 
 
-def drive(steps: Iterable[TrainStep], number: int, method: Method | Imagic, *, desc: str) -> Cost:
+def drive(steps: Iterable[TrainStep], number: int, method: Method, *, desc: str) -> Cost:
     """Take all `number` steps of a training with a progress bar; the cost but for `parameters`."""
     with peak_memory() as peak:
         start = time.perf_counter()

@@ -11,41 +11,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sdlearn.finetune.config import ImagicConfig
+from sdlearn.finetune.denoising import training_size
 from sdlearn.finetune.imagic.embedding import write_embeddings
 from sdlearn.finetune.imagic.result import ImagicResult
-from sdlearn.finetune.imagic.stages import EmbeddingStage, ImagicStep, Stage, UNetStage, check_fit
+from sdlearn.finetune.imagic.stages import EmbeddingStage, UNetStage
+from sdlearn.finetune.provenance import add_up, record
 from sdlearn.models.earlier import INNER_LORA, in_its_place
 from sdlearn.models.provenance import write_card
 from sdlearn.models.records import write_record
 from sdlearn.models.samplers import check_steps
 from sdlearn.training.config import FitConfig
-from sdlearn.training.loop import fit
-from sdlearn.training.making import added_up
-from sdlearn.training.method import record, training_size
-from sdlearn.training.previews import check_previews
+from sdlearn.training.method import StagePlan
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.models import StableDiffusion
     from sdlearn.models.conditioning import Conditioning
-    from sdlearn.training.method import Method
 
 PAPER_STEPS: dict[str, int] = {"embedding": 1000, "unet": 1500}  # for Stable Diffusion
-ONE_AT_A_TIME = FitConfig(train_batch_size=1)
 
 
 class Imagic:
     """Edit one picture by a prompt; the given model is not changed.
 
-    Settings are those of `ImagicConfig`. Train with `fit`, then look at `result`.
+    Settings are those of `ImagicConfig`. Train it with `fit`, then look at `result`. Settings of
+    `fit` hold for both stages, a picture a step unless given; each keeps its checkpoints and log in
+    a folder of its own in `output_dir`. It starts anew whenever it is trained again.
     """
 
     name = "imagic"
+    fit_defaults = FitConfig(train_batch_size=1)
 
     def __init__(
         self, sd: StableDiffusion, config: ImagicConfig | None = None, **settings: Any
@@ -56,7 +56,7 @@ class Imagic:
             self.e_tgt = sd.condition([self.config.target_prompt]).to(dtype=torch.float32)
         self.embedding_stage: EmbeddingStage | None = None  # while and after it trains
         self.unet_stage: UNetStage | None = None
-        self.fit_config = ONE_AT_A_TIME
+        self.fit_config = self.fit_defaults
 
     @property
     def steps(self) -> dict[str, int]:
@@ -82,8 +82,7 @@ class Imagic:
     @property
     def made(self) -> dict[str, Any]:
         """How it was trained, both stages together."""
-        stages = (self.embedding_stage, self.unet_stage)
-        return added_up([stage.made for stage in stages if stage])
+        return add_up([stage.made for stage in self._begun])
 
     @property
     def result(self) -> ImagicResult:
@@ -97,30 +96,37 @@ class Imagic:
             size=training_size(self.base, self.fit_config),
         )
 
-    def fit(
-        self, pictures: Sequence[Picture], config: FitConfig | None = None
-    ) -> Iterator[ImagicStep]:
-        """Learn the one picture, stage A and then stage B, and yield each optimizer step.
+    def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
+        """Raise ValueError for what cannot work, before anything is computed.
 
-        Settings are those of `sdlearn.finetune.fit`, with a picture a step unless given; each stage
-        keeps its checkpoints and log in a folder of its own in `output_dir`. Starts anew when
-        called again. Raises ValueError for more or less than one picture, a size that does not fit
-        the model, more sampler steps than there can be, a warm-up that a stage never leaves, and
-        steps or a learning rate in `config`, as each stage has its own.
+        That is more or less than one picture, a size that does not fit the model, more sampler
+        steps than there can be, a warm-up that a stage never leaves, and steps or a learning rate
+        in `config`, as each stage has its own.
         """
-        config = config or ONE_AT_A_TIME
-        check_fit(config, self.steps)
-        check_previews(self.base, config)
-        check_steps(self.config.num_inference_steps, self.base.noise_scheduler)
+        self._check_config(config)
         EmbeddingStage(self.base, self.config.target_prompt, self.e_tgt).check(pictures, config)
+        check_steps(self.config.num_inference_steps, self.base.noise_scheduler)
+
+    def stages(self, pictures: Sequence[Picture], config: FitConfig) -> Iterator[StagePlan]:
+        """Yield stage A, and when that has learnt the embedding, stage B; each if it has steps."""
+        self.check(pictures, config)
         self.embedding_stage = self.unet_stage = None
-        self.fit_config = config
-        return self._train(pictures)
+        self.fit_config, prompt = config, self.config.target_prompt
+        if self.steps["embedding"]:
+            self.embedding_stage = EmbeddingStage(self.base, prompt, self.e_tgt)
+            yield self._plan("embedding", self.embedding_stage)
+        if self.steps["unet"]:
+            self.unet_stage = UNetStage(self.base, prompt, self.e_opt, self.config.lora_rank)
+            yield self._plan("unet", self.unet_stage)
+
+    def modules(self) -> list[torch.nn.Module]:
+        """Return what trains in the stages that have begun."""
+        return [module for stage in self._begun for module in stage.modules()]
 
     def save(self, path: str | Path) -> Path:
         """Write a folder with both embeddings, what stage B trained, and a record."""
         folder = Path(path).expanduser()
-        settings = record(cast("Method", self), self.fit_config)  # it has all that a record reads
+        settings = record(self, self.fit_config)
         facts = {"size": self.result.size, "has_unet": self.unet_stage is not None, "chosen": None}
         with in_its_place(folder) as new:
             write_embeddings(new, e_tgt=self.e_tgt, e_opt=self.e_opt)
@@ -130,33 +136,40 @@ class Imagic:
             write_card(new, {**settings, "made": self.made})
         return folder
 
-    def _train(self, pictures: Sequence[Picture]) -> Iterator[ImagicStep]:
-        prompt = self.config.target_prompt
-        if self.steps["embedding"]:
-            self.embedding_stage = EmbeddingStage(self.base, prompt, self.e_tgt)
-            yield from self._run("embedding", self.embedding_stage, pictures)
-        if self.steps["unet"]:
-            self.unet_stage = UNetStage(self.base, prompt, self.e_opt, self.config.lora_rank)
-            yield from self._run("unet", self.unet_stage, pictures)
+    @property
+    def _begun(self) -> list[EmbeddingStage | UNetStage]:
+        """The stages that train or have trained."""
+        return [stage for stage in (self.embedding_stage, self.unet_stage) if stage is not None]
 
-    def _run(
-        self, stage: Stage, method: Method, pictures: Sequence[Picture]
-    ) -> Iterator[ImagicStep]:
-        """Train one stage in the one loop, and count its steps on from the stage before."""
+    def _plan(self, name: str, stage: EmbeddingStage | UNetStage) -> StagePlan:
+        """How a stage trains: as asked for, for its own steps, at its own rate, in its folder."""
         output_dir = self.fit_config.output_dir
         config = replace(
             self.fit_config,
-            max_train_steps=self.steps[stage],
-            learning_rate=getattr(self.config, f"{stage}_learning_rate"),
-            output_dir=None if output_dir is None else output_dir / stage,
+            max_train_steps=self.steps[name],
+            learning_rate=getattr(self.config, f"{name}_learning_rate"),
+            output_dir=None if output_dir is None else output_dir / name,
         )
-        before = self.steps["embedding"] if stage == "unet" else 0
-        for step in fit(method, pictures, config):
-            number = before + step.step
-            facts = {
-                **vars(step),
-                "step": number,
-                "max_train_steps": sum(self.steps.values()),
-                "epoch": step.epoch / step.step * number,
-            }
-            yield ImagicStep(**facts, stage=stage)
+        return StagePlan(
+            stage=stage,
+            config=config,
+            name=name,
+            steps_before=self.steps["embedding"] if name == "unet" else 0,
+            steps_in_all=sum(self.steps.values()),
+        )
+
+    def _check_config(self, config: FitConfig) -> None:
+        """Raise ValueError for general settings that do not fit two stages of so many steps."""
+        for name in ("max_train_steps", "learning_rate"):
+            if getattr(config, name) != getattr(FitConfig, name):
+                own = name.removeprefix("max_train_")
+                raise ValueError(
+                    f"{name} is {getattr(config, name)}, and Imagic has two stages: set "
+                    f"embedding_{own} and unet_{own} instead"
+                )
+        for stage, number in self.steps.items():
+            if 0 < number <= config.lr_warmup_steps and config.lr_scheduler != "cosine":
+                raise ValueError(
+                    f"lr_warmup_steps is {config.lr_warmup_steps}, and the {stage} stage ends "
+                    f"after {number}: give fewer lr_warmup_steps, or more {stage}_steps"
+                )

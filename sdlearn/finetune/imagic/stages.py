@@ -1,34 +1,29 @@
-"""Imagic's two stages as methods: first the prompt's embedding learns the picture, then the U-Net.
+"""Imagic's two stages: first the prompt's embedding learns the picture, then the U-Net.
 
 Source: Kawar et al. 2022, arXiv:2210.09276, section 3.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.data.cache import MomentCache
-from sdlearn.diffusion import NoiseSchedule
 from sdlearn.finetune.config import LoRAConfig
+from sdlearn.finetune.denoising import DenoisingStage
 from sdlearn.finetune.imagic.embedding import LearntEmbedding, checksum, write_embeddings
 from sdlearn.finetune.lora import LoRA
 from sdlearn.finetune.parts import TrainedParts
 from sdlearn.training.config import FitConfig
-from sdlearn.training.loop import TrainStep
-from sdlearn.training.method import denoising_losses, record, training_size
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
     from sdlearn.models import StableDiffusion
     from sdlearn.models.conditioning import Conditioning
     from sdlearn.training.batches import Batch
-
-Stage = Literal["embedding", "unet"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,31 +35,7 @@ class StageSettings:
     lora_rank: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImagicStep(TrainStep):
-    """One optimizer step of either stage; its number counts on from stage A to stage B."""
-
-    stage: Stage
-
-
-def check_fit(config: FitConfig, steps: Mapping[str, int]) -> None:
-    """Raise ValueError for general settings that do not fit two stages of so many steps."""
-    for name in ("max_train_steps", "learning_rate"):
-        if getattr(config, name) != getattr(FitConfig, name):
-            own = name.removeprefix("max_train_")
-            raise ValueError(
-                f"{name} is {getattr(config, name)}, and Imagic has two stages: set "
-                f"embedding_{own} and unet_{own} instead"
-            )
-    for stage, number in steps.items():
-        if 0 < number <= config.lr_warmup_steps and config.lr_scheduler != "cosine":
-            raise ValueError(
-                f"lr_warmup_steps is {config.lr_warmup_steps}, and the {stage} stage ends after "
-                f"{number}: give fewer lr_warmup_steps, or more {stage}_steps"
-            )
-
-
-class _Stage:
+class _PictureStage(DenoisingStage):
     """What both stages share: one picture, denoised under one embedding."""
 
     def __init__(
@@ -74,12 +45,9 @@ class _Stage:
         models: dict[str, torch.nn.Module],
         config: StageSettings,
     ) -> None:
-        self.sd = sd
+        super().__init__(sd, config)
         self.embedding = embedding
         self.models = models
-        self.config = config
-        self.fit_config = FitConfig()
-        self.made: dict[str, Any] = {}
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """The embedding in stage A, the U-Net in stage B."""
@@ -93,36 +61,27 @@ class _Stage:
 
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for more than one picture, or a size that does not fit the model."""
-        training_size(self.sd, config)
         if len(pictures) != 1:
             raise ValueError(f"Imagic edits one picture and was given {len(pictures)}: give one")
+        super().check(pictures, config)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Encode the picture."""
-        self.fit_config = config
-        size = training_size(self.sd, config)
-        self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
+        super().prepare(pictures, config)
+        self.encode(pictures, config)
         self.embedding = self.embedding.to(self.sd.device)
-        self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 
-    def denoise(
+    def denoise_picture(
         self, batch: Batch, unet: torch.nn.Module, conditioning: Conditioning
     ) -> torch.Tensor:
         """The picture's denoising loss under an embedding, a mean over B noises and timesteps.
 
         Source: Kawar et al. 2022, arXiv:2210.09276, eq. 2.
         """
-        return denoising_losses(
-            unet,
-            self.moments.latents(batch.indices, batch.generators),
-            conditioning.with_sizes(self.moments.time_ids[list(batch.indices)]),
-            batch.generators,
-            schedule=self.schedule,
-            snr_gamma=self.fit_config.snr_gamma,
-        ).mean()
+        return self.denoise(unet, batch.indices, batch.generators, conditioning).mean()
 
 
-class EmbeddingStage(_Stage):
+class EmbeddingStage(_PictureStage):
     """Stage A: from e_tgt, find the embedding e_opt under which the frozen model knows the picture.
 
     `embedding` is e_tgt, one row.
@@ -144,7 +103,7 @@ class EmbeddingStage(_Stage):
 
     def loss(self, batch: Batch, embedding: torch.nn.Module) -> torch.Tensor:
         """Denoise the picture under the embedding that trains."""
-        return self.denoise(batch, self.sd.unet, embedding(len(batch.indices)))
+        return self.denoise_picture(batch, self.sd.unet, embedding(len(batch.indices)))
 
     def save(self, path: str | Path) -> Path:
         """Write e_tgt and e_opt to a folder."""
@@ -153,7 +112,7 @@ class EmbeddingStage(_Stage):
         return folder
 
 
-class UNetStage(_Stage):
+class UNetStage(_PictureStage):
     """Stage B: the U-Net learns the picture's details under the frozen e_opt.
 
     `embedding` is e_opt, one row. A copy of all weights trains, or with `lora_rank` updates beside
@@ -181,8 +140,8 @@ class UNetStage(_Stage):
 
     def loss(self, batch: Batch, unet: torch.nn.Module) -> torch.Tensor:
         """Denoise the picture under e_opt."""
-        return self.denoise(batch, unet, self.embedding[[0] * len(batch.indices)])
+        return self.denoise_picture(batch, unet, self.embedding[[0] * len(batch.indices)])
 
     def save(self, path: str | Path) -> Path:
         """Write `unet/`, or the LoRA's files, and a record to a folder."""
-        return self.parts.save(path, record(self, self.fit_config), made=self.made)
+        return self.parts.save(path, self.record(), made=self.made)

@@ -11,23 +11,15 @@ import torch
 from tqdm.auto import tqdm
 
 from sdlearn.data.png import save_generated
+from sdlearn.finetune.provenance import learnt_under, record
 from sdlearn.models.provenance import show_on_card
-from sdlearn.models.samplers import check_steps
-from sdlearn.training.making import learnt_under
-from sdlearn.training.method import record
 
 if TYPE_CHECKING:
+    from sdlearn.finetune.denoising import DenoisingStage
     from sdlearn.models import StableDiffusion
     from sdlearn.training.config import FitConfig
-    from sdlearn.training.method import Method
 
 LOOKED_AT = 100  # pictures, for prompts that differ
-
-
-def check_previews(sd: StableDiffusion, config: FitConfig) -> None:
-    """Raise ValueError for more sampler steps than previews can be drawn in."""
-    if config.preview_prompts:
-        check_steps(config.preview_inference_steps, sd.noise_scheduler)
 
 
 def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Path]:
@@ -36,27 +28,26 @@ def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Pat
     Prompt i is drawn from seed + i on a CPU generator of its own, so that pictures of different
     steps can be compared, and no random number is taken from anything else.
     """
-    check_previews(sd, config)
     stem = Path(config.output_dir or ".") / "previews" / f"step-{step:06d}"
     return _draw(sd, config, config.preview_prompts, stem, f"{sd.name}, step {step}")
 
 
 def draw_samples(
-    method: Method, pictures: Any, config: FitConfig, folder: Path, number: int
+    stage: DenoisingStage, pictures: Any, config: FitConfig, folder: Path, number: int
 ) -> list[Path]:
     """Draw a saved artefact's samples into its folder, and show them on its card.
 
     The prompts are those that the first pictures were learnt under. Sampler steps and guidance
     scale are those of previews. Returns the PNGs' paths.
     """
-    known = list(dict.fromkeys(islice(learnt_under(method, pictures), LOOKED_AT)))
+    known = list(dict.fromkeys(islice(learnt_under(stage, pictures), LOOKED_AT)))
     prompts = list(islice(cycle(known), number))
-    device = method.sd.device
+    device = stage.sd.device
     precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
     stem = folder / "samples" / "sample"
-    model = f"{record(method)['base_model']} + {folder.name}"
+    model = f"{record(stage)['base_model']} + {folder.name}"
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-        paths = _draw(method.sd, config, prompts, stem, model)
+        paths = _draw(stage.sd, config, prompts, stem, model)
     show_on_card(folder, list(zip(paths, prompts, strict=True)))
     return paths
 

@@ -15,19 +15,24 @@ from sdlearn.data.cache import MomentCache, picture_size
 from sdlearn.data.encoded import LazyFolder, descriptions
 from sdlearn.data.loading import PictureLoader
 from sdlearn.data.streams import PictureStream
-from sdlearn.training.method import training_size
-from sdlearn.training.sources import Cut, ListRow, LoadedBatches, RowBatches
-from sdlearn.training.stream_source import BlockRow
+from sdlearn.finetune.denoising import training_size
+from sdlearn.training.sources import (
+    BatchPlan,
+    ListSource,
+    LoadedBatches,
+    SourceBatches,
+    StreamSource,
+)
 
 if TYPE_CHECKING:
     from sdlearn.models import StableDiffusion
-    from sdlearn.training.batches import Batch, Place
+    from sdlearn.training.batches import Batch, ProcessRank
     from sdlearn.training.config import FitConfig
 
 MOST_CACHED_BYTES = 8 * 2**30  # moments of SD 1.5 take 128 kB a picture, twice that if mirrored
 
 
-class Fed(NamedTuple):
+class FullBatch(NamedTuple):
     """What a batch brings."""
 
     latents: torch.Tensor  # (B, C, h, w), a fresh sample, scaled
@@ -35,7 +40,7 @@ class Fed(NamedTuple):
     time_ids: torch.Tensor  # (B, 6), the sizes that SDXL is told
 
 
-class Feed:
+class LatentSource:
     """Gives each batch its latents and captions: from memory, from disk, or made as they come.
 
     `captions` gives a picture's own, or raises ValueError. `cache_latents`, `cache_dir` and
@@ -85,32 +90,34 @@ class Feed:
         self.texts = [self.captions(picture) for picture in descriptions(pictures)]
         return list({text: 0 for texts in self.texts for text in texts})
 
-    def make_batches(self, pictures: Any, config: FitConfig, place: Place) -> RowBatches:
+    def make_batches(self, pictures: Any, config: FitConfig, rank: ProcessRank) -> SourceBatches:
         """Make batches of one size each."""
-        cut = Cut(
+        plan = BatchPlan(
             batch_size=config.train_batch_size,
             parts=config.gradient_accumulation_steps,
             seed=config.seed,
-            place=place,
+            rank=rank,
         )
         if isinstance(pictures, PictureStream) and self.loader is not None:
-            row = BlockRow(pictures, cut, self.sizes, self.size_step)
-            return LoadedBatches(row, cut, self.loader, pictures.workers)
-        listed = ListRow(pictures, self.sizes, cut)
+            row = StreamSource(pictures, plan, self.sizes, self.size_step)
+            return LoadedBatches(row, plan, self.loader, pictures.workers)
+        listed = ListSource(pictures, self.sizes, plan)
         if self.loader is not None:
-            return LoadedBatches(listed, cut, self.loader)
-        return RowBatches(listed, cut)
+            return LoadedBatches(listed, plan, self.loader)
+        return SourceBatches(listed, plan)
 
-    def take(self, batch: Batch) -> Fed:
+    def load(self, batch: Batch) -> FullBatch:
         """Return what a batch brings."""
         if self.loader is None:
             indices = list(batch.indices)
             latents = self.moments.latents(indices, batch.generators)
-            return Fed(latents, [self.texts[i] for i in indices], self.moments.time_ids[indices])
+            return FullBatch(
+                latents, [self.texts[i] for i in indices], self.moments.time_ids[indices]
+            )
         latents = self.loader.latents(batch.loaded, batch.generators)
         time_ids = torch.stack([picture.time_ids for picture in batch.loaded])
         captions = [picture.captions for picture in batch.loaded]
-        return Fed(latents, captions, time_ids.to(latents.device))
+        return FullBatch(latents, captions, time_ids.to(latents.device))
 
     def _buckets(self, sd: StableDiffusion, config: FitConfig) -> list[Size]:
         """The sizes that a stream's pictures go to."""

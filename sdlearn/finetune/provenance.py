@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdlearn import __version__
 from sdlearn.data.encoded import descriptions
 from sdlearn.data.folder import Picture
 from sdlearn.data.streams import PictureStream
 from sdlearn.models.card import hardware
 
 if TYPE_CHECKING:
+    from sdlearn.finetune.denoising import DenoisingStage
+    from sdlearn.training.config import FitConfig
     from sdlearn.training.method import Method
 
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers", "peft")
@@ -21,10 +26,10 @@ MOST_LOOKED_AT = 20_000  # pictures, for their licences
 MOST_SOURCES = 10  # addresses that are kept of one author
 
 
-def making(method: Method, pictures: Any, device: str) -> dict[str, Any]:
-    """Return what is known before the first step; `steps` and `seconds` are counted on."""
+def collect_provenance(stage: DenoisingStage, pictures: Any, device: str) -> dict[str, Any]:
+    """Return what is known of a run before its first step; the loop counts steps and seconds."""
     return {
-        "prompt": next(learnt_under(method, pictures)),
+        "prompt": next(learnt_under(stage, pictures)),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "hardware": hardware(device),
         "versions": {name: version(name) for name in PACKAGES},
@@ -34,18 +39,39 @@ def making(method: Method, pictures: Any, device: str) -> dict[str, Any]:
     }
 
 
-def learnt_under(method: Method, pictures: Any) -> Iterator[str]:
-    """Go through what pictures are learnt under: their own captions, if the method has none.
+def record(method: Method, fit_config: FitConfig | None = None) -> dict[str, Any]:
+    """Return what a saved artefact says of itself: base model, method and configurations.
 
-    Of a stream only the first is known.
+    Paths are left out, as artefacts are passed on and where files lie is private: of a model in a
+    folder the name stays. The learning rate is that which was trained with.
     """
+    facts = method.sd.facts()
+    if Path(facts["base_model"]).expanduser().exists():
+        facts["base_model"] = Path(facts["base_model"]).name
+    settings = {} if fit_config is None else {"fit": without_paths(asdict(fit_config))}
+    return {
+        "format": 1,
+        "sdlearn": __version__,
+        "method": method.name,
+        **facts,
+        "config": without_paths(asdict(method.config)),
+        **settings,
+    }
+
+
+def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where files lie, as it is private."""
+    return {key: value for key, value in settings.items() if not isinstance(value, Path)}
+
+
+def learnt_under(stage: DenoisingStage, pictures: Any) -> Iterator[str]:
+    """Go through what pictures are learnt under; of a stream only the first is known."""
     stream = isinstance(pictures, PictureStream)
     known = iter([pictures.first()]) if stream else descriptions(pictures)
-    caption = getattr(method, "caption", None)
-    return (picture.text if caption is None else caption(picture) for picture in known)
+    return (stage.caption(picture) for picture in known)
 
 
-def added_up(stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def add_up(stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return how several stages came about as one; nothing where one has not been trained."""
     if not stages or not all(stages):
         return {}
