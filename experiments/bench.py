@@ -20,7 +20,6 @@ from PIL import Image
 
 from experiments.size import Size, Subject, subjects
 from sdlearn.data.folder import Picture
-from sdlearn.data.record import keep_record
 from sdlearn.evaluate import Judges
 from sdlearn.evaluate.bootstrap import Interval, bootstrap_mean
 from sdlearn.evaluate.compare import (
@@ -37,6 +36,7 @@ from sdlearn.evaluate.situations import class_prompt
 from sdlearn.finetune import DreamBoothConfig
 from sdlearn.finetune.class_pictures import class_pictures
 from sdlearn.models import load
+from sdlearn.models.records import keep_record
 from sdlearn.models.writing import prepare_folder, replaced_when_complete
 
 if TYPE_CHECKING:

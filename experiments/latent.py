@@ -28,7 +28,7 @@ from experiments.figures import axes, curves
 from experiments.held_out import interval, paired
 from experiments.latent_runs import BATCH, LATENTS, PIXELS, STEPS, Space, run_space
 from sdlearn.evaluate.mini import model_folder
-from sdlearn.models.card import FACTS
+from sdlearn.pretrain.model_card import FACTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

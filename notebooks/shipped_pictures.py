@@ -53,8 +53,8 @@ from sdlearn.finetune import (
     run,
 )
 from sdlearn.finetune.class_pictures import class_pictures
-from sdlearn.models.earlier import CARD_NAME
-from sdlearn.models.provenance import UNCHOSEN
+from sdlearn.finetune.provenance import UNCHOSEN
+from sdlearn.finetune.saving import CARD_NAME
 
 if TYPE_CHECKING:
     from PIL import Image

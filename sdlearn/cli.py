@@ -25,7 +25,7 @@ from sdlearn.commands.evaluate import Evaluate
 from sdlearn.commands.generate import Generate
 from sdlearn.commands.grade import Grade
 from sdlearn.commands.info import Info
-from sdlearn.commands.plan import Plan, spelt_out
+from sdlearn.commands.plan import Plan, add_explicit_booleans
 from sdlearn.commands.pretrain import Pretrain
 from sdlearn.commands.train import Train
 
@@ -125,7 +125,7 @@ def _parse(words: list[str], command: Any, prog: str, description: str | None) -
         with redirect_stderr(said):
             return tyro.cli(
                 command,
-                args=spelt_out(words),
+                args=add_explicit_booleans(words),
                 prog=prog,
                 description=description,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),

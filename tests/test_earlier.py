@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from sdlearn.finetune import DreamBooth, FullFineTuning, Imagic, LoRA, TextualInversion
 from sdlearn.finetune.imagic.result import is_imagic, load_imagic
+from sdlearn.finetune.saving import UNFINISHED
 from sdlearn.models import with_artefact
-from sdlearn.models.earlier import UNFINISHED
 
 TOKEN = "<toy>"
 

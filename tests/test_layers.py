@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "training": set(FIRST),
     "pretrain": {*FIRST, "training"},
     "finetune": {*FIRST, "training"},
-    "evaluate": {*FIRST, "training", "finetune"},
+    "evaluate": {*FIRST, "training", "pretrain", "finetune"},
     "plan": {*FIRST, "training", "finetune"},
     "course": {*FIRST, "training", "pretrain", "finetune", "evaluate"},
 }

@@ -12,7 +12,7 @@ from plan_shapes import TINY
 from tqdm import tqdm
 
 from sdlearn import cli
-from sdlearn.commands.plan import LEFT_OPEN, spelt_out
+from sdlearn.commands.plan import LEFT_OPEN, add_explicit_booleans
 from sdlearn.finetune import FitConfig
 from sdlearn.models.architectures import ARCHITECTURES
 from sdlearn.plan import Plan, PlanConfig, describe, plan, train_command
@@ -225,7 +225,7 @@ def test_a_refusal_names_options_as_a_plan_takes_them(method):
     }
     assert "--no-use-ema" in advice
     for words, other in advice.items():
-        typed = spelt_out(["plan", *words.split()])[1:]
+        typed = add_explicit_booleans(["plan", *words.split()])[1:]
         assert tyro.cli(PlanConfig, args=typed, default=asked) == other
 
 
@@ -233,10 +233,14 @@ def test_a_refusal_names_options_as_a_plan_takes_them(method):
 def test_a_plan_takes_the_flags_of_train_and_values_as_well(name):
     """`--no-use-ema`, as `sdlearn train` has it, was refused."""
     for words in ([f"--{name}"], [f"--{name}", "--pictures", "3"], [f"--{name}", "True"]):
-        assert spelt_out(["plan", "full", *words])[2:4] == [f"--{name}", "True"]
-    assert spelt_out(["plan", "full", f"--no-{name}"])[2:] == [f"--{name}", "False"]
-    assert spelt_out(["plan", "full", f"--{name}", "None"])[2:] == [f"--{name}", "None"]
-    assert spelt_out(["train", "full", f"--no-{name}"]) == ["train", "full", f"--no-{name}"]
+        assert add_explicit_booleans(["plan", "full", *words])[2:4] == [f"--{name}", "True"]
+    assert add_explicit_booleans(["plan", "full", f"--no-{name}"])[2:] == [f"--{name}", "False"]
+    assert add_explicit_booleans(["plan", "full", f"--{name}", "None"])[2:] == [f"--{name}", "None"]
+    assert add_explicit_booleans(["train", "full", f"--no-{name}"]) == [
+        "train",
+        "full",
+        f"--no-{name}",
+    ]
 
 
 def test_a_bar_counts_what_is_tried(monkeypatch, capsys, without_table):

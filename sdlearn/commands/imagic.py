@@ -56,7 +56,7 @@ class TrainImagic:
     def _finish(self, imagic: Imagic, picture: Picture) -> None:
         """Save, draw every eta, choose one, and say which and where."""
         from sdlearn.finetune.imagic.result import note_choice
-        from sdlearn.models.provenance import show_on_card
+        from sdlearn.finetune.provenance import show_on_card
 
         folder = imagic.save(self.output)
         measures = judging(self.model, picture.image, self.method.target_prompt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sdlearn.models.earlier import refuse_model
+from sdlearn.finetune.saving import refuse_model
 from sdlearn.models.writing import prepare_folder
 
 

@@ -14,7 +14,7 @@ VALUES = ("None", "True", "False")
 LEFT_OPEN = [own.name.replace("_", "-") for own in fields(PlanConfig) if own.type == "bool | None"]
 
 
-def spelt_out(words: Sequence[str]) -> list[str]:
+def add_explicit_booleans(words: Sequence[str]) -> list[str]:
     """The words of a command, with `sdlearn train`'s flags as a plan has them: with a value.
 
     `--use-ema` becomes `--use-ema True` and `--no-use-ema` `--use-ema False`, as a plan leaves open

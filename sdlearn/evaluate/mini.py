@@ -27,8 +27,9 @@ from sdlearn.evaluate.speed import time_picture
 from sdlearn.evaluate.table import as_table
 from sdlearn.evaluate.world import World
 from sdlearn.models import StableDiffusion, load
-from sdlearn.models.card import MEASUREMENTS, hardware, refresh_card
 from sdlearn.models.registry import SOURCES, shipped_folder
+from sdlearn.pretrain.model_card import MEASUREMENTS, refresh_card
+from sdlearn.training.accelerator import hardware
 
 if TYPE_CHECKING:
     from PIL import Image

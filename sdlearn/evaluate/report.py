@@ -13,9 +13,10 @@ from typing import Any
 
 from sdlearn.evaluate.bootstrap import LEVEL
 from sdlearn.evaluate.figures import Figure
-from sdlearn.models.card import MEASUREMENTS, hardware
 from sdlearn.models.registry import SOURCES, shipped_folder
 from sdlearn.models.writing import replaced_when_complete
+from sdlearn.pretrain.model_card import MEASUREMENTS
+from sdlearn.training.accelerator import hardware
 
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers")
 

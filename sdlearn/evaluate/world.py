@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from sdlearn.data.render import Character, characters, render
-from sdlearn.models.card import FACTS
+from sdlearn.pretrain.model_card import FACTS
 
 
 @dataclass(frozen=True, kw_only=True)

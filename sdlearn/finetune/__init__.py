@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         LoRAConfig,
         TextualInversionConfig,
     )
+    from sdlearn.finetune.custom_diffusion import CustomDiffusion
     from sdlearn.finetune.denoising import validation_loss
     from sdlearn.finetune.dreambooth import DreamBooth
     from sdlearn.finetune.full import FullFineTuning
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sdlearn.training.method import Method, TrainStep
 
 __all__ = [
+    "CustomDiffusion",
     "DreamBooth",
     "DreamBoothConfig",
     "FitConfig",
@@ -51,6 +53,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "CustomDiffusion": "sdlearn.finetune.custom_diffusion",
     "DreamBooth": "sdlearn.finetune.dreambooth",
     "DreamBoothConfig": "sdlearn.finetune.config",
     "FitConfig": "sdlearn.training.config",

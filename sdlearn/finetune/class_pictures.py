@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import READ_SUFFIXES, Picture
 from sdlearn.data.png import save_generated
-from sdlearn.data.record import keep_record
+from sdlearn.models.records import keep_record
 from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from peft import LoraConfig
 
 from sdlearn.data.cache import CaptionCache
 from sdlearn.finetune.denoising import DenoisingStage
+from sdlearn.finetune.provenance import write_card
+from sdlearn.finetune.saving import replace_folder
 from sdlearn.models import save_text_encoder
 from sdlearn.models.conditioning import Conditioning
-from sdlearn.models.earlier import in_its_place
 from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
 from sdlearn.models.lora_files import write_lora
-from sdlearn.models.provenance import write_card
 from sdlearn.models.records import write_record
 from sdlearn.models.single_file import is_file, save_single_file
 
@@ -96,9 +96,9 @@ class TrainedParts:
 
         `made` says how it came about, and stands in the record and the card alone: a file of
         weights is the same whenever it was trained. With `whole_model` the other parts as well, so
-        that the folder opens like any model. It takes the place of what an earlier run saved there;
-        see `in_its_place`. Without LoRA, a path that ends in `.safetensors` becomes the whole model
-        in one file, as `save_single_file` writes it; with LoRA it raises ValueError.
+        that the folder opens like any model. It takes the place of what an earlier run saved
+        there; see `replace_folder`. Without LoRA, a path that ends in `.safetensors` becomes the
+        whole model in one file, as `save_single_file` writes it; with LoRA it raises ValueError.
         """
         folder = Path(path).expanduser()
         if is_file(folder) and self.lora is not None:
@@ -107,7 +107,7 @@ class TrainedParts:
             return save_single_file(self.sd, folder)
         facts = {**record, "made": made}
         models = self.models if self.lora is None else {}
-        with in_its_place(folder, whole_model=whole_model) as written:
+        with replace_folder(folder, whole_model=whole_model) as written:
             if self.lora is not None:
                 write_lora(written, self.sd, record)
             if whole_model:

@@ -11,8 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sdlearn.data.png import save_generated
-from sdlearn.finetune.provenance import learnt_under, record
-from sdlearn.models.provenance import show_on_card
+from sdlearn.finetune.provenance import learnt_under, record, show_on_card
 
 if TYPE_CHECKING:
     from sdlearn.finetune.denoising import DenoisingStage

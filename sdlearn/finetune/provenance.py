@@ -1,8 +1,14 @@
-"""How an artefact came about, which no setting says: from which pictures, on what, how long."""
+"""Where a saved artefact comes from: what its record and its card, `README.md`, say of it.
+
+The record, `artefact.json`, holds the settings and how it came about: from which pictures, on what,
+how long. The card says the same to people, in the form that the hub shows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -10,11 +16,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub import ModelCardData
+
 from sdlearn import __version__
 from sdlearn.data.encoded import descriptions
 from sdlearn.data.folder import Picture
 from sdlearn.data.streams import PictureStream
-from sdlearn.models.card import hardware
+from sdlearn.finetune.saving import CARD_MARK, CARD_NAME, LORA_NAME, is_own_card, word_file_name
+from sdlearn.models.registry import SOURCES
+from sdlearn.models.writing import replaced_when_complete
+from sdlearn.training.accelerator import hardware
 
 if TYPE_CHECKING:
     from sdlearn.finetune.denoising import DenoisingStage
@@ -24,6 +35,17 @@ if TYPE_CHECKING:
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers", "peft")
 MOST_LOOKED_AT = 20_000  # pictures, for their licences
 MOST_SOURCES = 10  # addresses that are kept of one author
+WHAT = {
+    "lora": "A LoRA: small updates beside the weights of {base}.",
+    "dreambooth-lora": "A subject that {base} was taught by DreamBooth, as a LoRA.",
+    "dreambooth": "A subject that {base} was taught by DreamBooth: whole weights.",
+    "full": "Whole weights of {base}, fine-tuned.",
+    "textual-inversion": "A new word for {base}, learnt by Textual Inversion.",
+    "imagic": "One picture's edit by a prompt, made with Imagic from {base}.",
+}
+UNCHOSEN = "Nobody has chosen one yet."
+DRAW = ("sdlearn", "generate")
+PICTURES = "<!-- pictures -->"  # where they go
 
 
 def collect_provenance(stage: DenoisingStage, pictures: Any, device: str) -> dict[str, Any]:
@@ -95,3 +117,149 @@ def credits_of(pictures: Sequence[Picture] | PictureStream) -> dict[str, Any]:
             known.append(picture.source)
     by_number = sorted(terms.values(), key=lambda own: -own["pictures"])
     return {"number": len(pictures), "terms": by_number}
+
+
+def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write a folder's card from the facts of its record."""
+    with replaced_when_complete(folder / CARD_NAME) as unfinished:
+        unfinished.write_text(card(folder.resolve().name, facts), encoding="utf-8")
+
+
+def show_on_card(folder: Path, pictures: Sequence[tuple[Path, str]]) -> None:
+    """Put pictures of a folder, each with its prompt, on its card; not on somebody's own text."""
+    path = folder / CARD_NAME
+    if not is_own_card(path):
+        return
+    lines = [
+        f"![{re.sub(r'[][]', '', prompt)}]({own.relative_to(folder).as_posix()})"
+        for own, prompt in pictures
+    ]
+    text = path.read_text(encoding="utf-8").replace(PICTURES, "\n".join([*lines, PICTURES]))
+    with replaced_when_complete(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def card(name: str, facts: Mapping[str, Any]) -> str:
+    """Return the text of a card, which has no pictures yet."""
+    method, base = facts["method"], facts["base_model"] or "a model without a name"
+    prompt = facts["config"].get("target_prompt") or facts.get("made", {}).get("prompt")
+    sections = [
+        _front_matter(facts),
+        f"{CARD_MARK}; to keep a text of your own, take this line out. -->",
+        f"# {name}",
+        WHAT.get(method, "What {base} was taught.").format(base=base),
+        PICTURES,
+        "## Draw with it",
+        f"```\n{shlex.join([*DRAW, prompt or 'a prompt', '--model', base, '--load', name])}\n```",
+        _in_diffusers(facts, name),
+        "## What it learnt from",
+        _pictures(facts.get("made", {})),
+        _class_pictures(facts),
+        "## How it was made",
+        _how(facts),
+        "## Licence",
+        _terms(facts),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(facts: Mapping[str, Any]) -> str:
+    base, method = facts["base_model"] or "", facts["method"]
+    kind = "lora" if method.endswith("lora") else method
+    data = ModelCardData(
+        base_model=SOURCES[base].repo if base in SOURCES else base if "/" in base else None,
+        library_name="diffusers",
+        pipeline_tag="text-to-image",
+        tags=["text-to-image", "diffusers", "sdlearn", kind],
+    )
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def _in_diffusers(facts: Mapping[str, Any], name: str) -> str:
+    """The line of program that opens it there; SDXL's words need more than one."""
+    if facts["method"].endswith("lora"):
+        line = f'load_lora_weights("{name}", weight_name="{LORA_NAME}")'
+    elif facts["method"] == "textual-inversion" and facts["base_model"] in ("mini", "sd15"):
+        token = facts["config"]["placeholder_token"]
+        line = f'load_textual_inversion("{name}/{word_file_name(token)}", token="{token}")'
+    else:
+        return ""
+    return f"In diffusers: `pipeline.{line}`."
+
+
+def _pictures(made: Mapping[str, Any]) -> str:
+    """A table of whose pictures it learnt from."""
+    if not made:
+        return "Not known: it was saved without having been trained."
+    if made["pictures"]["number"] is None:
+        return "A stream of archives; whose pictures they are stands in the archives, if at all."
+    return _table(made["pictures"])
+
+
+def _class_pictures(facts: Mapping[str, Any]) -> str:
+    """What DreamBooth held on to."""
+    config, made = facts["config"], facts.get("made", {})
+    if "class_pictures" in made:
+        table = _table(made["class_pictures"])
+        return f"To keep what the class looks like, it also saw:\n\n{table}"
+    if made and config.get("with_prior_preservation") and config.get("prior_loss_weight"):
+        return (
+            f"To keep what the class looks like, it also saw {config['num_class_images']} pictures "
+            f'of "{config["class_prompt"]}" that the model had drawn itself.'
+        )
+    return ""
+
+
+def _table(pictures: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {own['pictures']} | {_cell(own['license'])} | {_cell(own['author'])} "
+        f"| {_cell(', '.join(own['sources']))} |"
+        for own in pictures["terms"]
+    ]
+    looked_at = sum(own["pictures"] for own in pictures["terms"])
+    rest = pictures["number"] - looked_at
+    rows += [f"| {rest} | not looked at | | |"] if rest else []
+    head = ["| pictures | licence | author | source |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split()) or "not said"
+
+
+def _how(facts: Mapping[str, Any]) -> str:
+    made, fit = facts.get("made", {}), facts.get("fit", {})
+    if not made:
+        return "All settings are in `artefact.json`."
+    versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
+    rate, seconds = fit.get("learning_rate"), made["seconds"]
+    time = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    size, batch = fit.get("resolution") or facts["image_size"], fit.get("train_batch_size", 1)
+    in_header = facts["method"] == "textual-inversion"
+    return (
+        f"{made['steps']} optimizer steps of {batch} picture{'s' * (batch != 1)} at {size} pixels"
+        f"{'' if rate is None else f', learning rate {rate:g}'}, in {time} on {made['hardware']}, "
+        f"{made['date']}. With {versions}. All settings are in "
+        f"{'the header of the file' if in_header else '`artefact.json`'}."
+    )
+
+
+def _terms(facts: Mapping[str, Any]) -> str:
+    """What whoever passes it on has to find out, as a program cannot choose a licence."""
+    base = facts["base_model"]
+    named = SOURCES[base].license if base in SOURCES else None
+    terms = facts.get("made", {}).get("pictures", {}).get("terms", [])
+    lines = [
+        f"{UNCHOSEN} {base} is under {named}, and what is made from it has to keep to that."
+        if named
+        else f"{UNCHOSEN} See the terms of the model it was made from."
+    ]
+    if any(own["license"].startswith("CC-BY") for own in terms):
+        lines.append("Pictures under CC-BY ask that their authors, above, are named.")
+    unknown = sum(own["pictures"] for own in terms if not own["license"])
+    if unknown:
+        lines.append(
+            f"Of {unknown} picture{'s' * (unknown > 1)} no licence is known: make sure that you "
+            "may pass on what was learnt from them."
+        )
+    return " ".join(lines)

@@ -17,10 +17,10 @@ from sdlearn.data.encoded import descriptions
 from sdlearn.finetune.config import TextualInversionConfig
 from sdlearn.finetune.denoising import DenoisingStage
 from sdlearn.finetune.new_rows import NewRows, initial_rows
+from sdlearn.finetune.provenance import write_card
+from sdlearn.finetune.saving import replace_folder, word_file_name
 from sdlearn.finetune.templates import fill
-from sdlearn.models.earlier import in_its_place, word_file_name
 from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
-from sdlearn.models.provenance import write_card
 from sdlearn.models.sharing import copy_sharing_weights
 from sdlearn.training.config import FitConfig
 
@@ -121,7 +121,7 @@ class TextualInversion(DenoisingStage):
         rows, facts = [new.rows for new in self.new_rows], self.record()
         if path.suffix == ".safetensors":
             return write_learned_embeds(path, token, rows, facts)
-        with in_its_place(path) as written:
+        with replace_folder(path) as written:
             file = write_learned_embeds(written / word_file_name(token), token, rows, facts)
             write_card(written, {**facts, "made": self.made})
         return path / file.name

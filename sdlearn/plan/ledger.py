@@ -1,6 +1,6 @@
 """Running real training code on meta tensors, which have shapes and no numbers, to see its needs.
 
-`Ledger` keeps account of bytes and of work. `Habits` makes the choices that depend on the device:
+`Ledger` keeps account of bytes and of work. `DeviceEmulation` makes the choices of a device:
 which kernel computes attention, and what autocast runs in half precision.
 """
 
@@ -59,7 +59,7 @@ class Ledger(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is aten._local_scalar_dense.default and args[0].is_meta:
             return 1  # `if`, `.item()`
-        with torch._C.DisableTorchFunction():  # `Habits` has been asked already
+        with torch._C.DisableTorchFunction():  # `DeviceEmulation` has been asked already
             made = func(*args, **kwargs)
         tensors = [leaf for leaf in tree_leaves(made) if isinstance(leaf, torch.Tensor)]
         for tensor in tensors:
@@ -82,7 +82,7 @@ class Ledger(TorchDispatchMode):
         self.alive -= self._sizes.pop(reference, 0)
 
 
-class Habits(TorchFunctionMode):
+class DeviceEmulation(TorchFunctionMode):
     """Attention and mixed precision as a device has them, for tensors that are on none."""
 
     def __init__(self, on_cuda: bool) -> None:

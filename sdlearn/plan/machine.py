@@ -13,7 +13,7 @@ import psutil
 import torch
 from torch.nn import functional as F
 
-from sdlearn.plan.ledger import Habits, Ledger
+from sdlearn.plan.ledger import DeviceEmulation, Ledger
 from sdlearn.plan.needs import DTYPES
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ def _work(width: int, batch: int, side: int) -> float:
     with torch.device("meta"):
         sample = _Sample(width)
         inputs = torch.empty(batch, width, side, side, requires_grad=True)
-    with Ledger() as ledger, Habits(on_cuda=False) as habits:
-        habits.step(lambda: sample(inputs).mean(), None)
+    with Ledger() as ledger, DeviceEmulation(on_cuda=False) as emulation:
+        emulation.step(lambda: sample(inputs).mean(), None)
     return ledger.flops
 
 

@@ -11,7 +11,7 @@ import torch
 
 from sdlearn.finetune.denoising import training_size
 from sdlearn.plan.blank import blank_model
-from sdlearn.plan.ledger import Habits, Ledger
+from sdlearn.plan.ledger import DeviceEmulation, Ledger
 from sdlearn.plan.stages import PROMPT, placeholders, stages
 from sdlearn.training.accelerator import recomputed
 from sdlearn.training.batches import ProcessRank
@@ -104,12 +104,12 @@ class Tracer:
     def _trace(self, fit: FitConfig) -> list[StageNeeds]:
         frozen = DTYPES[fit.mixed_precision] if self.on_cuda else torch.float32
         found = []
-        with Ledger() as ledger, Habits(self.on_cuda) as habits:
+        with Ledger() as ledger, DeviceEmulation(self.on_cuda) as emulation:
             sd = blank_model(self.shape, frozen, self.config.model)
             runs = stages(self.method, sd, self.config)
             del sd  # as the program does: what a method does not hold on to is gone
             for method, steps in runs:
-                run = _StageRun(method, fit, ledger, habits)
+                run = _StageRun(method, fit, ledger, emulation)
                 key = (method.name, frozen)  # preparing is the same whatever the other settings
                 if key not in self.prepared:
                     self.prepared[key] = run.prepare(self.config)
@@ -121,8 +121,10 @@ class Tracer:
 class _StageRun:
     """One stage, run without numbers."""
 
-    def __init__(self, method: Any, fit: FitConfig, ledger: Ledger, habits: Habits) -> None:
-        self.method, self.fit, self.ledger, self.habits = method, fit, ledger, habits
+    def __init__(
+        self, method: Any, fit: FitConfig, ledger: Ledger, emulation: DeviceEmulation
+    ) -> None:
+        self.method, self.fit, self.ledger, self.emulation = method, fit, ledger, emulation
         self.weights = ledger.alive
         groups = method.parameter_groups(1.0)
         self.parameters = [parameter for group in groups for parameter in group["params"]]
@@ -221,7 +223,7 @@ class _StageRun:
             self.ledger.restart()
             before = self.ledger.alive
             for part in range(parts):
-                self.habits.step(partial(method.loss, batches.batch(part), **models), half)
+                self.emulation.step(partial(method.loss, batches.batch(part), **models), half)
             peak, flops = self.ledger.peak - before, self.ledger.flops
         for parameter in self.parameters:
             parameter.grad = None

@@ -11,11 +11,11 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from sdlearn.data.captions import japanese_words
 from sdlearn.models.text_encoder import save_text_encoder
-from sdlearn.pretrain.card import write_cards
 from sdlearn.pretrain.clip import sample_captions, save_clip, train_clip
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset, world_dataset
 from sdlearn.pretrain.judges import train_judges
+from sdlearn.pretrain.model_card import write_cards
 from sdlearn.pretrain.tokenizer import train_tokenizer
 from sdlearn.pretrain.unet import make_pipeline, train_unet
 from sdlearn.pretrain.vae import train_decoder, train_vae

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -157,3 +159,10 @@ class Modes:
             module.__dict__["training"] = training
         for model in self.others:
             model.train(training)
+
+
+def hardware(device: str) -> str:
+    """The processor or the GPU, in words."""
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"

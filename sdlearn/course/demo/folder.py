@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import METADATA_NAME, Picture, read_pictures, write_pictures
-from sdlearn.data.record import keep_record
 from sdlearn.evaluate.situations import CAPTION_WORD, class_word_of
+from sdlearn.models.records import keep_record
 from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from sdlearn.finetune.denoising import training_size
 from sdlearn.finetune.imagic.embedding import write_embeddings
 from sdlearn.finetune.imagic.result import ImagicResult
 from sdlearn.finetune.imagic.stages import EmbeddingStage, UNetStage
-from sdlearn.finetune.provenance import add_up, record
-from sdlearn.models.earlier import INNER_LORA, in_its_place
-from sdlearn.models.provenance import write_card
+from sdlearn.finetune.provenance import add_up, record, write_card
+from sdlearn.finetune.saving import INNER_LORA, replace_folder
 from sdlearn.models.records import write_record
 from sdlearn.models.samplers import check_steps
 from sdlearn.training.config import FitConfig
@@ -128,7 +127,7 @@ class Imagic:
         folder = Path(path).expanduser()
         settings = record(self, self.fit_config)
         facts = {"size": self.result.size, "has_unet": self.unet_stage is not None, "chosen": None}
-        with in_its_place(folder) as new:
+        with replace_folder(folder) as new:
             write_embeddings(new, e_tgt=self.e_tgt, e_opt=self.e_opt)
             if self.unet_stage is not None:
                 self.unet_stage.save(new if self.config.lora_rank is None else new / INNER_LORA)

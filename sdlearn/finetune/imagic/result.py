@@ -22,9 +22,9 @@ from tqdm.auto import tqdm
 from sdlearn.finetune.config import ImagicConfig
 from sdlearn.finetune.imagic.embedding import EMBEDDINGS_NAME, interpolate, read_embeddings
 from sdlearn.finetune.imagic.eta import EtaChoice, choose_eta, likeness
+from sdlearn.finetune.saving import INNER_LORA
 from sdlearn.models.artefact import with_artefact
 from sdlearn.models.conditioning import Conditioning
-from sdlearn.models.earlier import INNER_LORA
 from sdlearn.models.records import RECORD_NAME, read_record, write_record
 from sdlearn.models.samplers import SamplerName, check_steps, make_sampler
 

@@ -31,7 +31,7 @@ INNER_LORA = "lora"  # where Imagic's LoRA lies in its folder
 
 
 @contextmanager
-def in_its_place(folder: Path, *, whole_model: bool = False) -> Iterator[Path]:
+def replace_folder(folder: Path, *, whole_model: bool = False) -> Iterator[Path]:
     """Give an empty folder of the same name to save to, which then takes the place of `folder`.
 
     Until all is written, and if it cannot be, what an earlier run saved stays as it was. Then each
