@@ -164,11 +164,13 @@ def test_interrupted_training_is_kept_and_says_how_many_steps_it_had(
     assert all(p.grad is None for m in method.trained().values() for p in m.parameters())
 
 
-def test_an_interrupted_edit_is_kept_with_the_stages_it_had(loaded_tiny, pictures, tmp_path):
+def test_an_interrupted_edit_is_kept_with_the_stages_it_had(
+    loaded_tiny, pictures, tmp_path, monkeypatch
+):
     edit = Imagic(
         loaded_tiny, target_prompt="a red toy", embedding_steps=2, unet_steps=4, etas=(0.0, 1.0)
     )
-    whole = edit.fit
+    whole = training.fit
 
     def interrupted(*given):
         for step in whole(*given):
@@ -176,7 +178,7 @@ def test_an_interrupted_edit_is_kept_with_the_stages_it_had(loaded_tiny, picture
                 raise KeyboardInterrupt
             yield step
 
-    edit.fit = interrupted
+    monkeypatch.setattr(training, "fit", interrupted)
     learnt = learn(edit, pictures[:1], name="edit", folder=tmp_path)
     assert (learnt.steps, learnt.stopped) == (4, True)
     assert learnt.path == tmp_path / "edit"
