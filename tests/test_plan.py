@@ -134,6 +134,15 @@ def test_the_table_adds_up_and_marks_what_is_chosen():
     assert [row[0] for row in rows if row[-1] == "chosen"] == ["bf16"]
 
 
+def test_a_plan_that_fits_at_once_is_worked_out_in_a_single_run(monkeypatch):
+    """Every combination of precision and saver was run for the table: a minute for SDXL."""
+    runs, trace = [], Tracer._trace
+    monkeypatch.setattr(Tracer, "_trace", lambda *given: (runs.append(given), trace(*given))[1])
+    planned = made("lora", gpu_memory=8.0)
+    assert len(runs) == 1
+    assert next(row.fit for row in planned.rows if row.fits) == planned.best.fit
+
+
 def test_what_does_not_fit_is_refused_with_what_would(capsys, without_table):
     arguments = ["plan", "dreambooth", "--model", "tiny", "--resolution", "512"]
     assert cli.main([*arguments, "--gpu-memory", "0.9", "--train-batch-size", "1"]) == 2

@@ -19,6 +19,9 @@ class Formula:
     def __init__(self, config: PlanConfig) -> None:
         self.config = config
 
+    def is_known(self, fit: FitConfig) -> bool:
+        return True
+
     def needs(self, fit: FitConfig) -> list[StageNeeds]:
         share = 0.25 if fit.gradient_checkpointing else 1.0
         memory = Memory(
@@ -158,15 +161,18 @@ def test_8_bit_moments_are_chosen_only_where_they_can_be_had():
     assert not any(row.fit.use_8bit_adam for row in compare(tracer, gpu, fit))
 
 
-def test_the_comparison_has_every_precision_and_saver_once_at_one_batch():
+def test_the_comparison_has_every_saver_that_is_known_once_at_one_precision_and_batch():
     config, gpu = PlanConfig(), gpu_of(12)
     fit = base_fit("full", config, gpu)
     rows = compare(Formula(config), gpu, fit)
     shown = {
         (r.fit.mixed_precision, r.fit.gradient_checkpointing, r.fit.use_8bit_adam) for r in rows
     }
-    assert len(rows) == len(shown) == 8
-    assert {row.fit.train_batch_size for row in rows} == {4}
+    assert len(rows) == len(shown) == 4
+    assert {(row.fit.train_batch_size, row.fit.mixed_precision) for row in rows} == {(4, "bf16")}
+    tracer = Formula(config)
+    tracer.is_known = lambda fit: not fit.gradient_checkpointing
+    assert compare(tracer, gpu, fit) == rows[:2]
 
 
 def test_the_least_is_less_than_every_other_way():

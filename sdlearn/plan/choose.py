@@ -139,23 +139,16 @@ def sparing(tracer: Tracer, machine: Machine, fit: FitConfig) -> Iterator[Row]:
 
 
 def compare(tracer: Tracer, machine: Machine, fit: FitConfig) -> list[Row]:
-    """Return a row for each precision and saver, at the batch of `fit`."""
-    half: Precision = "bf16" if machine.has_bf16 else "fp16"
-    if fit.mixed_precision != "no":
-        half = fit.mixed_precision
-    precisions: tuple[Precision, ...] = ("no", half)
-    return [
-        find_row(
-            tracer,
-            machine,
-            replace(
-                fit, mixed_precision=precision, gradient_checkpointing=recompute, use_8bit_adam=bits
-            ),
-        )
-        for precision in precisions
+    """Return a row for each saver that needs no other run, at the precision and batch of `fit`.
+
+    The row of `fit` is among them, and what was too much before it was chosen.
+    """
+    ways = (
+        replace(fit, gradient_checkpointing=recompute, use_8bit_adam=bits)
         for recompute in (False, True)
         for bits in _moments(machine)
-    ]
+    )
+    return [find_row(tracer, machine, way) for way in ways if tracer.is_known(way)]
 
 
 def _fewest_parts(

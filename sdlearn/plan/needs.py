@@ -84,13 +84,16 @@ class Tracer:
 
         Raises ValueError for a resolution that does not fit the model.
         """
-        # moments alone differ with the optimizer, and one number with the average: no other run
-        plain = replace(fit, use_8bit_adam=False, use_ema=False)
+        plain = _traced(fit)
         if plain not in self.known:
             self.known[plain] = self._trace(plain)
             if self.bar is not None:
                 self.bar.update()
         return [replace(n, memory=_with_optimizer(n, fit)) for n in self.known[plain]]
+
+    def is_known(self, fit: FitConfig) -> bool:
+        """Whether the needs under some settings follow from a run that was made."""
+        return _traced(fit) in self.known
 
     def asked(self, method: MethodName, config: PlanConfig) -> Tracer:
         """Return a tracer for other settings, which knows what does not differ with them."""
@@ -230,6 +233,11 @@ class _StageRun:
         for model in models.values():
             model.eval()
         return peak, flops * fit.gradient_accumulation_steps / parts
+
+
+def _traced(fit: FitConfig) -> FitConfig:
+    """The settings that are run: the optimizer and the average change what is added up alone."""
+    return replace(fit, use_8bit_adam=False, use_ema=False)
 
 
 def _bytes_of(conditioning: Conditioning) -> int:

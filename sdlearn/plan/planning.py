@@ -33,7 +33,7 @@ class Plan:
     method: MethodName
     config: PlanConfig
     machine: Machine
-    rows: tuple[Row, ...]  # each precision and saver, at the batch of `best`
+    rows: tuple[Row, ...]  # the savers that were looked at, at the batch of `best`
     best: Row  # what is chosen, or where nothing fits what needs the least
     reasons: tuple[str, ...]  # why these settings, a sentence each
     refusal: str = ""  # "" where there is room; else a sentence

@@ -39,7 +39,7 @@ def describe(plan: Plan) -> str:
 
 
 def memory_table(plan: Plan) -> list[str]:
-    """Return the lines of the table: memory by part in GB, a row for each precision and saver."""
+    """Return the lines of the table: memory by part, a row for each saver looked at."""
     head = [*HEAD.split(), *(["step"] if plan.machine.speeds else [])]
     if not plan.machine.has_8bit_adam:
         head.remove("8-bit")
