@@ -212,9 +212,9 @@ show_word_maps(image, maps);
 # %% [markdown]
 # ### Exercise 3: the loudest word
 #
-# Which token does the *middle* of the picture listen to most? Take the map of each token from `maps`, look
-# at the four values in the middle, and name the token with the largest mean. The colours cannot
-# tell you, as each map has its own scale. The numbers can. Your answer is a text.
+# Which token does the *middle* of the picture listen to most? Write a function that takes the maps, looks
+# at the four values in the middle of each, and returns the token with the largest mean. The colours cannot
+# tell you, as each map has its own scale. The numbers can.
 #
 # <details><summary>Hint</summary>
 #
@@ -224,14 +224,19 @@ show_word_maps(image, maps);
 # </details>
 
 # %%
-### BEGIN SOLUTION
-loudest = max(maps, key=lambda m: m.weights[
-    m.weights.shape[0] // 2 - 1 : m.weights.shape[0] // 2 + 1,
-    m.weights.shape[1] // 2 - 1 : m.weights.shape[1] // 2 + 1].mean()).word
-### END SOLUTION
+def loudest(maps):
+    """The word whose map is largest in the middle of the picture."""
+    ### BEGIN SOLUTION
+    def middle(weights):
+        h, w = weights.shape
+        return weights[h // 2 - 1 : h // 2 + 1, w // 2 - 1 : w // 2 + 1].mean()
+
+    return max(maps, key=lambda m: middle(m.weights)).word
+    ### END SOLUTION
 
 # %%
-checks.loudest(loudest, maps)
+print(f"the middle of this picture listens to “{loudest(maps)}” most")
+checks.loudest(loudest)
 
 # %% [markdown]
 # ## What each part can and cannot do alone

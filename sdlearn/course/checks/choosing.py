@@ -7,7 +7,16 @@ from typing import Any
 
 import torch
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
+from sdlearn.course.checks.answers import (
+    WrongAnswer,
+    between,
+    call,
+    check,
+    number,
+    same,
+    tensor,
+    whole,
+)
 
 Points = Mapping[str, tuple[float, float]]  # name -> likeness, drift
 POINTS: Points = {
@@ -26,38 +35,63 @@ HUGE, MIDDLE, TINY = 10**9, 5_000_000, 10_000  # bytes: all fit, not DreamBooth'
 @check(points=1)
 def unbeaten(answer: Any) -> str:
     """`unbeaten(points)`: the names that no other beats: the Pareto front of likeness and drift."""
-    got = _names(call(answer, points=dict(POINTS)))
-    right = _left(lambda one, other: _as_good(one, other) and one != other)
-    if got == right:
-        return "Between these only you can choose: each has its price."
+    names = [list(POINTS)[place] for place in torch.randperm(len(POINTS)).tolist()]
+    fresh = dict(zip(names, POINTS.values(), strict=True))
+    for points in (POINTS, fresh):
+        _judge_front(_names(call(answer, points=dict(points))), points)
+    return "Between these only you can choose: each has its price."
+
+
+def _judge_front(got: set[str], points: Points) -> None:
+    """Compare the names that are left of these points."""
+
+    def left(
+        beats: Callable[[Sequence[float], Sequence[float]], bool], *, itself: bool = True
+    ) -> set[str]:  # the names that nobody beats; without `itself` none is compared with itself
+        return {
+            name
+            for name, point in points.items()
+            if not any(beats(q, point) for who, q in points.items() if itself or who != name)
+        }
+
+    alike = max(points, key=lambda name: points[name][0])
+    least = min(drift for _, drift in points.values())
+    right = left(lambda one, other: _as_good(one, other) and one != other)
     slips = {
-        "low drift is the good one: here the high one wins": _left(
+        "low drift is the good one: here the high one wins": left(
             lambda one, other: one[0] >= other[0] and one[1] >= other[1] and one != other
         ),
-        "these are the ones that are beaten: the others are asked for": set(POINTS) - right,
-        "that is only the most alike: one that drifts less is not beaten by it": {"F"},
-        "that is only the least drift: one that is more alike is not beaten by it": {"C", "E"},
-        "two that are equal do not beat each other, as neither is better in anything": _left(
+        "these are the ones that are beaten: the others are asked for": set(points) - right,
+        "that is only the most alike: one that drifts less is not beaten by it": {alike},
+        "that is only the least drift: one that is more alike is not beaten by it": {
+            name for name, (_, drift) in points.items() if drift == least
+        },
+        "two that are equal do not beat each other, as neither is better in anything": left(
             lambda one, other: _as_good(one, other), itself=False
         ),
         "nobody is left: to beat means no worse in both and better in one, and nobody beats "
         "itself": set(),
-        "equal in one and better in the other is enough to beat: A and B are equally alike": _left(
+        "everybody is left: one that is worse in both is beaten": set(points),
+        "equal in one and better in the other is enough to beat: two may be equally alike": left(
             lambda one, other: one[0] > other[0] and one[1] < other[1]
         ),
-        "a sum of both decides how much drift a likeness is worth; nobody told you that": {"B"},
+        "a sum of both decides how much drift a likeness is worth; nobody told you that": {
+            max(points, key=lambda name: points[name][0] - points[name][1])
+        },
     }
     for sentence, wrong in slips.items():
-        if got == wrong:
+        if got == wrong != right:
             raise WrongAnswer(sentence)
-    odd = min(got ^ right)
-    raise WrongAnswer(f"of {POINTS}, {odd} is {'missing' if odd in right else 'beaten'}")
+    if odd := sorted(got ^ right):
+        said = "missing" if odd[0] in right else "beaten"
+        raise WrongAnswer(f"of {dict(points)}, {odd[0]} is {said}")
 
 
 @check(points=1)
 def shelf(answer: Any) -> str:
     """`shelf(characters, seconds, artefact_bytes, base_bytes)`: seconds and bytes for them all."""
-    characters, seconds, artefact, base = 7, 33.0, 2_000, 90_000
+    characters, seconds = whole(5, 9), between(30, 40)
+    artefact, base = whole(2_000, 3_000), whole(80_000, 90_000)
     result = call(
         answer,
         characters=characters,
@@ -81,8 +115,8 @@ def shelf(answer: Any) -> str:
         "first the seconds, then the bytes": (size, time),
         "answer in seconds, as the table does": (time / 60, size),
     }
-    pairs = {sentence: torch.tensor(wrong) for sentence, wrong in slips.items()}
-    same(got, torch.tensor([time, float(size)]), "the cost", pairs)
+    pairs = {s: torch.tensor(wrong, dtype=torch.double) for s, wrong in slips.items()}
+    same(got, torch.tensor([time, size], dtype=torch.double), "the cost", pairs)
     return "A small file pays when there are many characters."
 
 
@@ -128,16 +162,19 @@ def paired_interval(answer: Any) -> str:
 @check(points=2)
 def choose(answer: Any) -> str:
     """`choose(goal, pictures, keep_class, most_bytes, sizes)`: the chapter's four questions."""
-    for (goal, pictures, keep_class, most_bytes), (right, why) in _CASES.items():
+    scale = whole(2, 9)  # and once more, with other sizes of files
+    cases = [(1, case) for case in _CASES.items()] + [(scale, case) for case in _CASES.items()]
+    for times, ((goal, pictures, keep_class, most_bytes), (right, why)) in cases:
+        most_bytes *= times
         got = call(
             answer,
             goal=goal,
             pictures=pictures,
             keep_class=keep_class,
             most_bytes=most_bytes,
-            sizes=dict(SIZES),
+            sizes={name: size * times for name, size in SIZES.items()},
         )
-        if got != right:
+        if not isinstance(got, str) or got != right:
             asked = f"{goal}, {pictures} pictures, keep_class={keep_class}, {most_bytes} bytes"
             raise WrongAnswer(f"{asked}: you choose {got!r}; {why}")
     return "Four questions, and nowhere a method that is always best."
@@ -171,32 +208,21 @@ def _as_good(one: Sequence[float], other: Sequence[float]) -> bool:
     return one[0] >= other[0] and one[1] <= other[1]
 
 
-def _left(
-    beats: Callable[[Sequence[float], Sequence[float]], bool], *, itself: bool = True
-) -> set[str]:
-    """The names that nobody beats; without `itself` none is compared with itself."""
-    return {
-        name
-        for name, point in POINTS.items()
-        if not any(beats(other, point) for who, other in POINTS.items() if itself or who != name)
-    }
-
-
 def _names(value: Any) -> set[str]:
     if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
         raise WrongAnswer(f"answer with a list of names; this is {type(value).__name__}")
     names = list(value)
-    if unknown := [name for name in names if name not in POINTS]:
-        raise WrongAnswer(f"answer with names: {unknown[0]!r} is none of {', '.join(POINTS)}")
+    if unknown := [n for n in names if not isinstance(n, str) or n not in POINTS]:
+        raise WrongAnswer(f"answer with names: {unknown[0]!r:.40} is none of {', '.join(POINTS)}")
     return set(names)
 
 
 def _numbers(value: Any, count: int, what: str) -> torch.Tensor:
-    if isinstance(value, torch.Tensor):
+    if hasattr(value, "shape"):
         return tensor(value, (count,), what)
     if not isinstance(value, tuple | list) or len(value) != count:
         raise WrongAnswer(f"answer with {count} numbers: {what}")
-    return torch.tensor([number(v, what) for v in value])
+    return torch.tensor([number(v, what) for v in value], dtype=torch.double)
 
 
 def _percentiles(values: torch.Tensor) -> torch.Tensor:

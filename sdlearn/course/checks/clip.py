@@ -8,7 +8,17 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
+from sdlearn.course.checks.answers import (
+    WrongAnswer,
+    between,
+    call,
+    check,
+    number,
+    same,
+    same_gradient,
+    tensor,
+    whole,
+)
 
 MAX_LENGTH = 77  # tokens that CLIP's text encoder reads, and so Stable Diffusion's
 
@@ -18,7 +28,7 @@ def similarities(answer: Any) -> str:
     """`similarities(image_embeds, text_embeds)`: Radford et al. 2021, figure 3."""
     images, texts = 3 * torch.randn(3, 5), 2 * torch.randn(4, 5)
     got = call(answer, image_embeds=images, text_embeds=texts)
-    if isinstance(got, torch.Tensor) and got.shape == (4, 3):
+    if getattr(got, "shape", ()) == (4, 3):
         raise WrongAnswer("the rows should be the pictures and the columns the texts: transpose")
     unit_images, unit_texts = F.normalize(images, dim=1), F.normalize(texts, dim=1)
     slips = {
@@ -41,8 +51,9 @@ def similarities(answer: Any) -> str:
 def contrastive_loss(answer: Any) -> str:
     """`contrastive_loss(image_embeds, text_embeds, logit_scale)`: Radford et al. 2021, figure 3."""
     images, texts = F.normalize(torch.randn(4, 6), dim=1), F.normalize(torch.randn(4, 6), dim=1)
-    log_scale = torch.tensor(1.5)
-    got = call(answer, image_embeds=images, text_embeds=texts, logit_scale=log_scale)
+    log_scale = torch.tensor(between(1.2, 1.8))
+    inputs = {"image_embeds": images, "text_embeds": texts, "logit_scale": log_scale}
+    got = call(answer, **inputs)
     cosines, own = images @ texts.T, torch.arange(4)
     logits = log_scale.exp() * cosines
 
@@ -66,15 +77,21 @@ def contrastive_loss(answer: Any) -> str:
         )
         / 2,
         "a loss goes down as the pairs fit better: the sign is missing": -both(logits),
+        "take the mean over the rows, not their sum: a loss should not grow with the batch": (
+            4 * both(logits)
+        ),
     }
     same(tensor(got, (), "the loss"), both(logits), "the loss", slips)
+    for value in inputs.values():
+        value.requires_grad_()
+    same_gradient(answer, inputs, both(log_scale.exp() * images @ texts.T))
     return "One quiz, asked both ways: that is all that CLIP is trained on."
 
 
 @check(points=1)
 def recall(answer: Any) -> str:
     """`recall(similarity, k)`: the share of rows whose own column is among their k largest."""
-    similarity, k = torch.randn(40, 40) + 1.5 * torch.eye(40), 3
+    similarity, k = torch.randn(40, 40) + 1.5 * torch.eye(40), whole(3, 5)
     got = number(call(answer, similarity=similarity, k=k), "recall")
     right = _recall(similarity, k)
     slips = {
@@ -84,9 +101,7 @@ def recall(answer: Any) -> str:
         "topk's largest values are wanted, not the smallest": _recall(-similarity, k),
         "that divides by k as well: a row that finds its own counts as one": right / k,
     }
-    expected = torch.tensor(right)
-    wrong = {sentence: torch.tensor(value) for sentence, value in slips.items()}
-    same(torch.tensor(got), expected, "recall", wrong)
+    same(got, right, "recall", slips, distinct=True)
     return "The same number tells how good a search is, and how hard its collection."
 
 

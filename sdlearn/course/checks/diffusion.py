@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
+from sdlearn.course.checks.answers import WrongAnswer, between, call, check, number, same, tensor
 from sdlearn.models.architectures import SCHEDULER
 
 SHAPE = (3, 2, 4, 4)
@@ -16,7 +16,7 @@ SHAPE = (3, 2, 4, 4)
 def add_noise(answer: Any) -> str:
     """`add_noise(latents, noise, alpha_bar)`, alpha_bar (B,): Ho et al. 2020, eq. 4."""
     latents, noise = torch.randn(SHAPE), torch.randn(SHAPE)
-    alpha_bar = torch.tensor([0.9, 0.5, 0.04])
+    alpha_bar = torch.tensor([between(0.8, 0.95), between(0.4, 0.6), between(0.03, 0.1)])
     a = alpha_bar.view(-1, 1, 1, 1)
     got = call(answer, latents=latents, noise=noise, alpha_bar=alpha_bar)
     slips = {
@@ -42,7 +42,11 @@ def add_noise(answer: Any) -> str:
 @check(points=1)
 def predict_original(answer: Any) -> str:
     """`predict_original(noisy_latents, model_pred, alpha_bar)`: eq. 4 solved for the picture."""
-    latents, noise, alpha_bar = torch.randn(SHAPE), torch.randn(SHAPE), torch.tensor(0.3)
+    latents, noise, alpha_bar = (
+        torch.randn(SHAPE),
+        torch.randn(SHAPE),
+        torch.tensor(between(0.2, 0.4)),
+    )
     noisy = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * noise
     got = call(answer, noisy_latents=noisy, model_pred=noise, alpha_bar=alpha_bar)
     slips = {
@@ -54,6 +58,16 @@ def predict_original(answer: Any) -> str:
         / alpha_bar.sqrt(),
         "divide by sqrt(alpha_bar), not by alpha_bar": (noisy - (1 - alpha_bar).sqrt() * noise)
         / alpha_bar,
+        "the sign: the noise was added, so take it off": (noisy + (1 - alpha_bar).sqrt() * noise)
+        / alpha_bar.sqrt(),
+        "that multiplies by sqrt(alpha_bar): the picture was made smaller, so divide": (
+            noisy - (1 - alpha_bar).sqrt() * noise
+        )
+        * alpha_bar.sqrt(),
+        "sqrt(1 - alpha_bar) is the noise's factor: sqrt(alpha_bar) is not": (
+            noisy - alpha_bar.sqrt() * noise
+        )
+        / (1 - alpha_bar).sqrt(),
     }
     same(tensor(got, SHAPE, "the result"), latents, "the picture", slips)
     return "Knowing the noise is knowing the picture: that is why predicting one is enough."
@@ -66,7 +80,7 @@ def ddim_step(answer: Any) -> str:
     Source: Song et al. 2020, arXiv:2010.02502, eq. 12, without fresh noise.
     """
     noisy, pred = torch.randn(SHAPE), torch.randn(SHAPE)
-    a, b = torch.tensor(0.3), torch.tensor(0.6)
+    a, b = torch.tensor(between(0.2, 0.4)), torch.tensor(between(0.6, 0.8))
     original = (noisy - (1 - a).sqrt() * pred) / a.sqrt()
     got = call(answer, noisy_latents=noisy, model_pred=pred, alpha_bar=a, alpha_bar_prev=b)
     slips = {
@@ -94,9 +108,11 @@ def half_gone(answer: Any) -> str:
     alpha_bar = torch.cumprod(1 - roots**2, dim=0)  # (T,)
     right = int((alpha_bar < 0.5).nonzero()[0])
     got = number(answer, "half_gone")
-    if abs(got - right) <= 1:
+    if got == right:
         return f"From timestep {right} on there is more noise than picture."
     if abs(got - int((alpha_bar.sqrt() < 0.5).nonzero()[0])) <= 1:
         raise WrongAnswer("compare variances: alpha_bar with 1 - alpha_bar, without the root")
+    if abs(got - right) <= 1:
+        raise WrongAnswer("that is one off: timesteps count from 0, and the first is asked for")
     side = "still more picture than noise" if got < right else "more noise already long before"
     raise WrongAnswer(f"at timestep {got:g} there is {side}")

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
+from sdlearn.course.checks.answers import (
+    WrongAnswer,
+    between,
+    call,
+    check,
+    number,
+    same,
+    same_gradient,
+    tensor,
+    whole,
+)
+from sdlearn.course.checks.stand_ins import Parts
+from sdlearn.data.characters import STYLES
 
 
 @check(points=2)
@@ -17,9 +28,10 @@ def prior_preservation_loss(answer: Any) -> str:
 
     Source: Ruiz et al. 2022, arXiv:2208.12242, eq. 2.
     """
-    model_pred, target, weight = torch.randn(6, 4, 2, 2), torch.randn(6, 4, 2, 2), 0.3
+    model_pred, target, weight = torch.randn(6, 4, 2, 2), torch.randn(6, 4, 2, 2), between(0.2, 0.8)
     model_pred[3:] *= 2  # so that the halves differ
-    got = call(answer, model_pred=model_pred, target=target, prior_loss_weight=weight)
+    inputs = {"model_pred": model_pred, "target": target, "prior_loss_weight": weight}
+    got = call(answer, **inputs)
     squares = (model_pred - target).square()
     subject, prior = squares[:3].mean(), squares[3:].mean()
     even, odd = squares[::2].mean(), squares[1::2].mean()
@@ -36,29 +48,35 @@ def prior_preservation_loss(answer: Any) -> str:
         + weight * prior,
         "the batch is two halves, one after the other, and not every second picture": even
         + weight * odd,
+        "the subject is missing: that is the class pictures alone": weight * prior,
+        "each half counts by its own mean: the weight multiplies the second, not all of it": weight
+        * (subject + prior),
+        "the two means are added, not averaged": (subject + weight * prior) / 2,
+        "divide by nothing: the weights need not add up to 1": (subject + weight * prior)
+        / (1 + weight),
         "take means, not sums: a loss should not grow with the size of the batch": squares[:3].sum()
         + weight * squares[3:].sum(),
         "that is the distance and not its square": (model_pred - target)[:3].abs().mean()
         + weight * (model_pred - target)[3:].abs().mean(),
     }
     same(tensor(got, (), "the loss"), subject + weight * prior, "the loss", slips)
+    squares = (model_pred.requires_grad_() - target).square()
+    same_gradient(answer, inputs, squares[:3].mean() + weight * squares[3:].mean())
     return "One forward pass, two means: what to learn, and what to keep."
 
 
 @check(points=1)
 def count_trained(answer: Any) -> str:
     """`count_trained(sd, train_text_encoder)`: how many numbers DreamBooth changes."""
-    unet, text_encoder = _part(torch.nn.Linear(5, 7)), _part(torch.nn.Embedding(3, 4))
-    sd = SimpleNamespace(unet=unet, text_encoder=text_encoder, vae=_part(torch.nn.Linear(2, 9)))
-    sizes = {name: _size(part) for name, part in vars(sd).items()}
+    shapes = {"unet": (whole(5, 9), whole(7, 9)), "text_encoder": (whole(3, 4), 4), "vae": (2, 9)}
+    sd = Parts(**{name: list(shape) for name, shape in shapes.items()})
+    sizes = {name: rows * columns + columns for name, (rows, columns) in shapes.items()}
     for with_text in (False, True):
         got = number(call(answer, sd=sd, train_text_encoder=with_text), "the number")
         right = sizes["unet"] + with_text * sizes["text_encoder"]
         slips = {
             0: "a loaded model is frozen, so requires_grad says nothing yet: count all of a part",
-            len(list(unet.parameters())) + with_text * len(list(text_encoder.parameters())): (
-                "those are tensors: numel() says how many numbers each holds"
-            ),
+            2 + 2 * with_text: ("those are tensors: numel() says how many numbers each holds"),
             right + sizes["vae"]: "the VAE does not train: it makes codes of any picture already",
             sizes["unet"] + (not with_text) * sizes["text_encoder"]: (
                 "the text encoder trains where train_text_encoder is True, and not otherwise"
@@ -73,6 +91,8 @@ def count_trained(answer: Any) -> str:
 @check(points=2)
 def instance_prompt(answer: Any) -> str:
     """A template for a subject that is always in the same style and clothes; see the exercise."""
+    from matplotlib.colors import CSS4_COLORS
+
     if not isinstance(answer, str):
         raise WrongAnswer(f"the template should be a text, and is {type(answer).__name__}")
     words = re.findall(r"[a-z]+", re.sub(r"\{\w*\}", " ", answer.lower()))
@@ -92,6 +112,12 @@ def instance_prompt(answer: Any) -> str:
                 f"{{{name}}} is the same in all pictures, so it belongs to the subject: "
                 "what the prompt says, sks need not learn"
             )
+    for said in [*CSS4_COLORS, *STYLES, "style", "color", "colour"]:
+        if re.search(rf"(?<![\w{{-]){said}(?![\w}}-])", answer.lower()):
+            raise WrongAnswer(
+                f"“{said}” speaks of what is the same in all pictures, so it belongs to the "
+                "subject: what the prompt says, sks need not learn"
+            )
     for name in ("expression", "background"):
         if name not in asked:
             raise WrongAnswer(
@@ -99,11 +125,3 @@ def instance_prompt(answer: Any) -> str:
                 "or sks learns a mixture of them all"
             )
     return "Say what changes, and leave to the new word what stays."
-
-
-def _part(module: torch.nn.Module) -> torch.nn.Module:
-    return module.requires_grad_(False)
-
-
-def _size(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

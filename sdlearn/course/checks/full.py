@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
+from sdlearn.course.checks.answers import between, call, check, number, same, tensor, whole
 
 
 @check(points=1)
 def ema_update(answer: Any) -> str:
     """`ema_update(average, weights, decay)`: the exponential moving average of weights."""
-    average, weights, decay = torch.randn(3, 2), torch.randn(3, 2), 0.9
-    kept = average.clone()
+    average, weights, decay = torch.randn(3, 2), torch.randn(3, 2), between(0.7, 0.95)
     got = call(answer, average=average, weights=weights, decay=decay)
     slips = {
-        "the two are the wrong way round: the average keeps the larger share": (1 - decay) * kept
+        "the two are the wrong way round: the average keeps the larger share": (1 - decay) * average
         + decay * weights,
-        "the shares must add up to 1, or the average grows": decay * kept + weights,
-        "the old average needs its factor decay": kept + (1 - decay) * weights,
+        "the shares must add up to 1, or the average grows": decay * average + weights,
+        "the old average needs its factor decay": average + (1 - decay) * weights,
         "that is the plain mean of the two: decay says how much of the old one stays": (
-            kept + weights
+            average + weights
         )
         / 2,
+        "that is the new weights alone: nothing is remembered": weights,
     }
     same(
         tensor(got, (3, 2), "the average"),
-        decay * kept + (1 - decay) * weights,
+        decay * average + (1 - decay) * weights,
         "the average",
         slips,
     )
@@ -43,6 +42,7 @@ def cut_away(answer: Any) -> str:
         (900, 300, 640, 384),
         (512, 512, 512, 512),
         (600, 400, 768, 320),
+        (whole(300, 900), whole(300, 900), 64 * whole(5, 12), 64 * whole(5, 12)),
     ):
         sides = {"height": height, "width": width}
         sides |= {"bucket_height": bucket_height, "bucket_width": bucket_width}
@@ -59,37 +59,28 @@ def cut_away(answer: Any) -> str:
             1 - bucket_height * bucket_width / (height * width): "sizes do not count, only shapes: "
             "the picture is made larger or smaller until it fills the bucket",
         }
-        if math.isclose(got, right, abs_tol=1e-6):
-            continue
-        for wrong, sentence in slips.items():
-            if math.isclose(got, wrong, abs_tol=1e-6):
-                raise WrongAnswer(sentence)
-        raise WrongAnswer(
-            f"of a picture {height} high and {width} wide, {right:.3g} is cut off for a bucket "
-            f"{bucket_height} high and {bucket_width} wide, and yours is {got:.3g}"
-        )
+        what = f"the share of a {height} x {width} picture for a {bucket_height} x {bucket_width}"
+        wrong = {sentence: value for value, sentence in slips.items()}
+        same(got, right, f"{what} bucket (height x width)", wrong)
     return "With a bucket of like shape, hardly anything is lost."
 
 
 @check(points=1)
 def training_cost(answer: Any) -> str:
     """`training_cost(pictures, epochs, pictures_a_second, gpus, dollars_an_hour)`, in dollars."""
-    settings = {"pictures": 7200, "epochs": 5, "pictures_a_second": 2.0}
-    settings |= {"gpus": 3, "dollars_an_hour": 1.5}
-    got = number(call(answer, **settings), "the cost")
-    right = 7200 * 5 / 2.0 / 3600 * 1.5
+    pictures, epochs, rate = 100 * whole(30, 90), whole(5, 9), between(2.1, 2.9)
+    gpus, dollars = whole(3, 4), between(1.1, 1.9)
+    settings = {"pictures": pictures, "epochs": epochs, "pictures_a_second": rate}
+    got = number(call(answer, **settings, gpus=gpus, dollars_an_hour=dollars), "the cost")
+    right = pictures * epochs / rate / 3600 * dollars
     slips = {
-        right / 3: "each GPU costs its own money: three are done in a third of the time, and cost "
-        "three times as much an hour",
-        right * 3: "the GPUs share the work: pictures_a_second is what one of them manages",
-        right / 5: "every epoch sees every picture once more",
+        right / gpus: "each GPU costs its own money: more of them are done sooner, and cost as "
+        "much more an hour",
+        right * gpus: "the GPUs share the work: pictures_a_second is what one of them manages",
+        right / epochs: "every epoch sees every picture once more",
         right * 3600: "dollars are for hours, and the rate is for seconds",
         right * 60: "an hour has 3600 seconds, not 60",
-        right * 4: "divide by pictures_a_second: a faster GPU costs less time",
+        right * rate**2: "divide by pictures_a_second: a faster GPU costs less time",
     }
-    if math.isclose(got, right, rel_tol=1e-6):
-        return "The number of GPUs does not matter for the price, only for how long you wait."
-    for wrong, sentence in slips.items():
-        if math.isclose(got, wrong, rel_tol=1e-6):
-            raise WrongAnswer(sentence)
-    raise WrongAnswer(f"{got:g} where {right:g} is right")
+    same(got, right, "the cost", {sentence: wrong for wrong, sentence in slips.items()})
+    return "The number of GPUs does not matter for the price, only for how long you wait."

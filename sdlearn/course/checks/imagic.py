@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
+from sdlearn.course.checks.answers import (
+    Unexplained,
+    WrongAnswer,
+    between,
+    call,
+    check,
+    number,
+    same,
+    tensor,
+)
 
 Rows = tuple[tuple[float, ...], ...]
 ETAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -23,7 +33,11 @@ KEEP = 0.7
 @check(points=1)
 def interpolate_embeddings(answer: Any) -> str:
     """`interpolate_embeddings(e_tgt, e_opt, eta)`: Kawar et al. 2022, eq. 3."""
-    e_tgt, e_opt, etas = torch.randn(1, 3, 4), torch.randn(1, 3, 4), (0.0, 0.3, 1.0, 1.2)
+    e_tgt, e_opt, etas = (
+        torch.randn(1, 3, 4),
+        torch.randn(1, 3, 4),
+        (0.0, between(0.2, 0.4), 1.0, 1.2),
+    )
     rows = [
         tensor(call(answer, e_tgt=e_tgt, e_opt=e_opt, eta=eta), (1, 3, 4), "the embedding")
         for eta in etas
@@ -57,7 +71,8 @@ def interpolate_embeddings(answer: Any) -> str:
 @check(points=1)
 def kept_share(answer: Any) -> str:
     """`kept_share(faithfulness, unrelated)`: 1 as at eta 0, 0 as a picture that has not seen it."""
-    faithfulness, unrelated = torch.tensor([0.9, 0.8, 0.6, 0.35]), 0.4
+    unrelated = between(0.3, 0.4)  # the first one, of eta 0, is not always the largest
+    faithfulness = torch.tensor([between(0.8, 0.9), between(0.92, 0.97), between(0.5, 0.7), 0.2])
     got = call(answer, faithfulness=faithfulness, unrelated=unrelated)
     first, last = faithfulness[0], faithfulness.min()
     right = (faithfulness - unrelated) / (first - unrelated)
@@ -69,6 +84,10 @@ def kept_share(answer: Any) -> str:
         "0 is the unrelated picture, and not the least of these": (faithfulness - last)
         / (first - last),
         "that is what is lost, and asked for is what is kept": 1 - right,
+        "1 is the picture at eta 0, the first one, and not the most alike of them": (
+            faithfulness - unrelated
+        )
+        / (faithfulness.max() - unrelated),
         "1 is the picture at eta 0, and not a perfect copy": (faithfulness - unrelated)
         / (1 - unrelated),
     }
@@ -79,47 +98,53 @@ def kept_share(answer: Any) -> str:
 @check(points=2)
 def largest_edit(answer: Any) -> str:
     """`largest_edit(etas, kept, keep)`: the last eta up to which each one keeps enough."""
-    got = [
-        number(call(answer, etas=list(ETAS), kept=list(kept), keep=KEEP), "the eta")
-        for kept in KEPT
-    ]
-    right = _chosen(_unbroken)
-    slips = {
+    low = between(0.3, 0.5)
+    fresh = (1.0, *(round(low + step, 4) for step in (0.4, 0.3, -0.1, 0.2, -0.2)))
+    _judge_edits(answer, KEPT, KEEP)
+    for keep in (low, round(low + 0.25, 4), round(low + 0.3, 4)):
+        _judge_edits(answer, (fresh,), keep)
+    return "The largest edit that keeps the picture: a rule, where the paper chose by eye."
+
+
+def _judge_edits(answer: Any, rows: Rows, keep: float) -> None:
+    """Compare the chosen eta of each row of kept shares."""
+
+    def chosen(allowed: Callable[[Sequence[float]], list[bool]]) -> list[float]:
+        pairs = [zip(ETAS, allowed(kept), strict=True) for kept in rows]
+        return [max((eta for eta, fine in row if fine), default=0.0) for row in pairs]
+
+    def unbroken(kept: Sequence[float], strict: bool = False) -> list[bool]:
+        enough = [share > keep if strict else share >= keep for share in kept]
+        return [all(enough[: place + 1]) for place in range(len(enough))]
+
+    got = torch.tensor(
+        [
+            number(call(answer, etas=list(ETAS), kept=list(row), keep=keep), "the eta")
+            for row in rows
+        ]
+    )
+    right = chosen(unbroken)
+    slips: dict[str, list[float]] = {
         "an eta after the first fall does not count: there another picture came back by chance": (
-            _chosen(lambda kept: [share >= KEEP for share in kept])
+            chosen(lambda kept: [share >= keep for share in kept])
         ),
         "that is the first eta that keeps too little: the one before it was asked for": [
             ETAS[min(ETAS.index(eta) + 1, len(ETAS) - 1)] for eta in right
         ],
-        "an eta that keeps just as much as asked is still good: compare with >=": _chosen(
-            lambda kept: _unbroken(kept, strict=True)
+        "an eta that keeps just as much as asked is still good: compare with >=": chosen(
+            lambda kept: unbroken(kept, strict=True)
         ),
-        "that keeps most and edits nothing: take the largest eta that keeps enough": [0.0] * 4,
+        "that keeps most and edits nothing: take the largest eta that keeps enough": [0.0]
+        * len(rows),
         "that is the eta closest to the share asked for, and it may keep too little": [
-            min(zip(ETAS, kept, strict=True), key=lambda pair: abs(pair[1] - KEEP))[0]
-            for kept in KEPT
+            min(zip(ETAS, kept, strict=True), key=lambda pair: abs(pair[1] - keep))[0]
+            for kept in rows
         ],
     }
-    if got != right:
-        for sentence, wrong in slips.items():
-            if got == wrong:
-                raise WrongAnswer(sentence)
-        place = next(i for i in range(len(right)) if got[i] != right[i])
-        raise WrongAnswer(
-            f"with etas {list(ETAS)}, kept {list(KEPT[place])} and keep {KEEP} it is "
-            f"{right[place]}, and not {got[place]:g}"
-        )
-    return "The largest edit that keeps the picture: a rule, where the paper chose by eye."
-
-
-def _unbroken(kept: Sequence[float], *, strict: bool = False) -> list[bool]:
-    """Which places come before the first that keeps too little."""
-    enough = [share > KEEP if strict else share >= KEEP for share in kept]
-    return [all(enough[: place + 1]) for place in range(len(enough))]
-
-
-def _chosen(allowed: Callable[[Sequence[float]], list[bool]]) -> list[float]:
-    """The largest allowed eta of each row."""
-    return [
-        max(eta for eta, fine in zip(ETAS, allowed(kept), strict=True) if fine) for kept in KEPT
-    ]
+    for sentence, wrong in slips.items():
+        if wrong != right and torch.allclose(got, torch.tensor(wrong)):
+            raise WrongAnswer(sentence)
+    for given, eta, kept in zip(got.tolist(), right, rows, strict=True):
+        if not math.isclose(given, eta, abs_tol=1e-4):
+            asked = f"with etas {list(ETAS)}, kept {list(kept)} and keep {keep}"
+            raise Unexplained(f"{asked} it is {eta}, and not {given:.4g}")

@@ -6,21 +6,31 @@ from typing import Any
 
 import torch
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, number, same, tensor
+from sdlearn.course.checks.answers import (
+    WrongAnswer,
+    between,
+    call,
+    check,
+    number,
+    same,
+    tensor,
+    whole,
+)
 
 
 @check(points=1)
 def low_rank_update(answer: Any) -> str:
     """`low_rank_update(down, up, alpha)`: Hu et al. 2021, eq. 3, with its factor."""
-    down, up, alpha = torch.randn(2, 6), torch.randn(6, 2), 5.0  # of a square layer, rank 2
+    rank, alpha = whole(2, 4), between(4.6, 5.6)
+    down, up = torch.randn(rank, 6), torch.randn(6, rank)  # of a square layer
     got = call(answer, down=down, up=up, alpha=alpha)
-    if isinstance(got, torch.Tensor) and got.shape == (2, 2):
+    if getattr(got, "shape", ()) == (rank, rank):
         raise WrongAnswer("down @ up is a small square of the rank: up comes first, as for vectors")
     product = up @ down
     slips = {
         "alpha is not used: it says how strong the update is": product,
         "divide alpha by the rank, so that a larger rank is no stronger": alpha * product,
-        "the rank is 2 here, the number of rows of down; you divided by its columns": alpha
+        "the rank is the number of rows of down; you divided by its columns": alpha
         / down.shape[1]
         * product,
         "that is rank / alpha, upside down": len(down) / alpha * product,

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from sdlearn.course.checks.answers import WrongAnswer, call, check, same, tensor
-
-if TYPE_CHECKING:
-    from sdlearn.course.attention import WordMap
+from sdlearn.course.checks.answers import WrongAnswer, between, call, check, same, tensor
+from sdlearn.course.checks.stand_ins import Autoencoder, WordMap
 
 
 @check(points=1)
 def guide(answer: Any) -> str:
     """`guide(noise_pred_uncond, noise_pred_text, guidance_scale)`: Ho and Salimans 2022, eq. 6."""
-    uncond, text, scale = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3), 5.0
+    uncond, text, scale = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3), between(6, 9)
     got = call(answer, noise_pred_uncond=uncond, noise_pred_text=text, guidance_scale=scale)
     slips = {
         "that goes away from the prompt: take the answer without it from the one with it": uncond
@@ -31,6 +27,11 @@ def guide(answer: Any) -> str:
         "the answer without the prompt is missing: at scale 0 it should be all that is left": scale
         * (text - uncond),
         "the scale is not used": text,
+        "that is the answer without the prompt: the prompt does nothing": uncond,
+        "that is the chapter's own scale: use `guidance_scale`, whatever it is": uncond
+        + 5.0 * (text - uncond),
+        "the two are the wrong way round: start at the answer without the prompt": text
+        + scale * (uncond - text),
     }
     expected = uncond + scale * (text - uncond)
     same(tensor(got, tuple(uncond.shape), "the result"), expected, "the answer", slips)
@@ -40,19 +41,21 @@ def guide(answer: Any) -> str:
 @check(points=2)
 def to_picture(answer: Any) -> str:
     """`to_picture(latents, vae)`: scaled latents to bytes."""
-    latents = torch.randn(1, 4, 2, 2)
-    vae = SimpleNamespace(config=SimpleNamespace(scaling_factor=0.5), decode=_decode)
+    latents, factor = torch.randn(1, 4, 2, 2), between(0.3, 0.6)
+    vae = Autoencoder(scaling_factor=factor)
     got = call(answer, latents=latents, vae=vae)
-    if isinstance(got, torch.Tensor) and got.shape == (3, 4, 4):
+    if getattr(got, "shape", ()) == (3, 4, 4):
         raise WrongAnswer("the colours come last in a picture: permute to (H, W, 3)")
     result = tensor(got, (4, 4, 3), "the picture")
-    pixels = _decode(latents / 0.5).sample[0]
-    right, scaled = _bytes(pixels), _bytes(_decode(latents).sample[0])
-    if got.dtype != torch.uint8:
+    pixels = vae.decode(latents / factor).sample[0]
+    right, scaled = _bytes(pixels), _bytes(vae.decode(latents).sample[0])
+    if str(got.dtype) not in ("torch.uint8", "uint8"):
         raise WrongAnswer(f"a picture has bytes, torch.uint8, and this has {got.dtype}")
     slips = {
         "take the scaling factor off first: the VAE was trained on codes without it": scaled,
-        "the factor is multiplied instead of divided": _bytes(_decode(latents * 0.5).sample[0]),
+        "the factor is multiplied instead of divided": _bytes(
+            vae.decode(latents * factor).sample[0]
+        ),
         "values beyond -1 and 1 wrap around as bytes: clamp them first": ((pixels + 1) * 127.5)
         .round()
         .long()
@@ -68,30 +71,29 @@ def to_picture(answer: Any) -> str:
 
 
 @check(points=1)
-def loudest(answer: Any, maps: Sequence[WordMap]) -> str:
-    """Name the token whose map is largest in the middle of the picture."""
-    means = [float(_middle(m.weights).mean()) for m in maps]
-    right = maps[means.index(max(means))].word
-    if answer == right:
-        return f"The middle of the picture listens to “{right}” most."
-    if answer not in [m.word for m in maps]:
-        raise WrongAnswer(
-            f"{answer!r} is no token of the prompt: they are {[m.word for m in maps]}"
-        )
-    edge = [float(m.weights.mean()) for m in maps]
-    if answer == maps[edge.index(max(edge))].word:
-        raise WrongAnswer(f"“{answer}” is loudest in the whole picture: take the middle alone")
-    raise WrongAnswer(f"“{answer}” is not the loudest in the middle")
-
-
-def _middle(weights: torch.Tensor) -> torch.Tensor:
-    h, w = weights.shape
-    return weights[h // 2 - 1 : h // 2 + 1, w // 2 - 1 : w // 2 + 1]
-
-
-def _decode(latents: torch.Tensor) -> Any:
-    """A stand-in for a VAE: three channels, twice the size, and values beyond -1 and 1."""
-    return SimpleNamespace(sample=latents[:, :3].repeat_interleave(2, 2).repeat_interleave(2, 3))
+def loudest(answer: Any) -> str:
+    """`loudest(maps)`: the token whose map has the largest mean in the middle of the picture."""
+    words = [f"token{place}" for place in torch.randperm(6).tolist()]
+    middle, whole, peak, single, *_ = words  # which is loudest where
+    weights = {word: torch.rand(6, 8) / 10 for word in words}
+    for word, value in ((middle, 0.6), (peak, 0.3), (single, 0.2)):
+        weights[word][2:4, 3:5] += value
+    weights[whole] += 0.4
+    weights[peak][0, 0], weights[single][2, 3] = 2.0, 1.2
+    got = call(answer, maps=[WordMap(word=word, weights=weights[word]) for word in words])
+    if got == middle:
+        return "The numbers say what the colours cannot: each map has a scale of its own."
+    slips = {
+        whole: "that token is loudest in the whole picture: take the middle alone",
+        peak: "that token has the largest single value, and it is not in the middle",
+        single: "that token has the largest single value in the middle: take the mean of the four",
+        min(words, key=lambda word: float(weights[word][2:4, 3:5].mean())): (
+            "that token is the quietest in the middle: take the largest mean"
+        ),
+    }
+    if not isinstance(got, str) or got not in words:
+        raise WrongAnswer(f"answer with one token's word, a text of {words}; this is {got!r:.60}")
+    raise WrongAnswer(slips.get(got, f"{got} is not the loudest in the middle"))
 
 
 def _bytes(pixels: torch.Tensor) -> torch.Tensor:
