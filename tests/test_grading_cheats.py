@@ -63,7 +63,8 @@ CHEATS: dict[str, tuple[list[str], int]] = {
     "patched comparison": (
         [
             WRONG,
-            "import torch, math\ntorch.allclose = torch.equal = math.isclose = lambda *a, **k: True",
+            "import torch, math\ntorch.allclose = math.isclose = lambda *a, **k: True",
+            "torch.equal = torch.allclose",
             "torch.isfinite = lambda x: torch.tensor(True)\ntorch.Tensor.allclose = torch.allclose",
         ],
         0,
@@ -128,7 +129,10 @@ CHEATS: dict[str, tuple[list[str], int]] = {
     "an answer that hangs": ([ANSWERED, "def add_noise(**k):\n  while True: pass"], 1),
     # what does not stop
     "catches the interrupt": (
-        ["while True:\n  try:\n    while True: pass\n  except BaseException: pass"],
+        [
+            "half_gone = 354\nimport time",
+            "while True:\n  try: time.sleep(600)\n  except BaseException: pass",
+        ],
         0,
     ),
     "ignores signals": (
@@ -147,13 +151,14 @@ CHEATS: dict[str, tuple[list[str], int]] = {
     "memory": (["half_gone = 354\nx = []\nwhile True: x.append(bytearray(10**8))"], 0),
     "fork bomb": (["half_gone = 354\nimport os\nwhile True: os.fork()"], 0),
     "a large file": (
-        ["half_gone = 354\nwhile True:\n  with open('x', 'ab') as f: f.write(bytes(10**8))"],
-        1,
+        [
+            "half_gone = 354\nfrom pathlib import Path",
+            "for i in range(10**4): Path(str(i)).write_bytes(bytes(10**8))",
+        ],
+        0,
     ),
     "many files": (
-        [
-            "half_gone = 354\nimport itertools\nfor i in itertools.count(): open(str(i), 'w').close()"
-        ],
+        ["half_gone = 354\nfor i in range(10**9): open(str(i), 'w').close()"],
         0,
     ),
     "deep folders": (
@@ -172,7 +177,8 @@ CHEATS: dict[str, tuple[list[str], int]] = {
     "stays behind": (
         [
             f"{ANSWERED}\nimport subprocess, sys",
-            "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1234)'], start_new_session=True)",
+            "sleep = [sys.executable, '-c', 'import time; time.sleep(1234)']",
+            "subprocess.Popen(sleep, start_new_session=True)",
         ],
         1,
     ),
@@ -186,7 +192,7 @@ def seconds():
     subprocess.run(
         [sys.executable, "-c", "import torch, IPython, sdlearn.course.checks"], check=True
     )
-    return max(8, 2 * (time.monotonic() - began))
+    return min(max(8, 2 * (time.monotonic() - began)), 40)
 
 
 @pytest.mark.slow

@@ -217,7 +217,9 @@ def _changes(answer: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., An
         "that is one over what is right": lambda got: 1 / got,
         "that is the square of what is right": lambda got: got**0.5,
         "that is the root of what is right: the square is missing": lambda got: got**2,
-        "rows and columns of the result are swapped: transpose it": lambda got: got.swapaxes(-1, -2),
+        "rows and columns of the result are swapped: transpose it": (
+            lambda got: got.swapaxes(-1, -2)
+        ),
         "the order of the result is turned round": lambda got: got.flip(0),
     }
     for sentence, mend in ways.items():

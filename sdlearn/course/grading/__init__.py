@@ -66,7 +66,7 @@ def grade(submission: Submission, limits: Limits, folder: Path) -> list[Mark]:
     with Session(limits, hidden=[folder]) as session:
         try:
             known = [c.__name__ for chapter in _chapters().values() for c in chapter]
-            found = session.ask(find=submission.cells, known=known)
+            found = session.ask(find=submission.cells, known=known)["found"]
         except Ended as error:
             return [_nothing(submission, f"its code cannot be read: {error}")]
         chapter = chapter_of(found)

@@ -13,6 +13,7 @@ import ctypes
 import functools
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -59,6 +60,7 @@ class Session:
 
     def __init__(self, limits: Limits, hidden: Sequence[Path] = ()) -> None:
         self.limits, self.ends = limits, time.monotonic() + 60 + GRACE
+        self._ended: Ended | None = None
         self._looked, self._received, self._before = 0.0, b"", set(psutil.Process().children(True))
         self.folder = Path(tempfile.mkdtemp(prefix="grading-")).resolve()
         user, wrap, _ = protection()
@@ -79,8 +81,20 @@ class Session:
         theirs.close()
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and return the answer; Ended where the process dies or is killed."""
-        to_send = json.dumps(request).encode() + b"\n"
+        """Send a request and return the answer; Ended where the process has died or broke a limit.
+
+        After that it is asked nothing more.
+        """
+        if self._ended is None:
+            try:
+                return self._ask(request)
+            except Ended as error:
+                self._ended = error
+        raise self._ended
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        number = secrets.token_hex(8)  # so that no answer can lie ready
+        to_send = json.dumps(request | {"number": number}).encode() + b"\n"
         while b"\n" not in self._received:
             self._look_after()
             readable, writable, _ = select(
@@ -98,8 +112,8 @@ class Session:
             answer = json.loads(line)
         except (ValueError, RecursionError):
             answer = None
-        if not isinstance(answer, dict):
-            raise Ended("its process answers what cannot be read")
+        if not isinstance(answer, dict) or answer.get("number") != number:
+            raise Ended("its process answers what it was not asked")
         return answer
 
     def close(self) -> None:
@@ -185,8 +199,9 @@ def wrapped(bwrap: str, folder: Path, hidden: Sequence[Path]) -> list[str]:
     """
     if not bwrap:
         return []
-    empty = {Path(p).resolve() for p in ("/tmp", "/run", "/home", "/root", Path.home(), *hidden)}
-    needed = {Path(p).resolve() for p in (sys.prefix, sys.base_prefix, PACKAGE, *_links())}
+    private = [*map(Path, ("/tmp", "/run", "/home", "/root")), Path.home(), *hidden]
+    python = [Path(sys.prefix), Path(sys.base_prefix), PACKAGE, *_links()]
+    empty, needed = ({path.resolve() for path in paths} for paths in (private, python))
     mounts = [(path, ["--tmpfs", str(path)]) for path in empty if path.is_dir()]
     mounts += [(path, ["--ro-bind", str(path), str(path)]) for path in needed]
     mounts += [(folder, ["--bind", str(folder), str(folder)])]

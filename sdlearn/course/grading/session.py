@@ -37,15 +37,17 @@ def serve(channel: socket.socket) -> None:
             reply = {"wrong": _said(error)}
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        text = dumps(reply).encode()
+        number = {"number": request["number"]}
+        text = dumps(reply | number).encode()
         if len(text) >= LIMIT:
-            text = dumps({"wrong": f"the answer is larger than {LIMIT // 10**6} MB"}).encode()
+            too_large = {"wrong": f"the answer is larger than {LIMIT // 10**6} MB"}
+            text = dumps(too_large | number).encode()
         channel.sendall(text + b"\n")
 
 
 def _answer(shell: Any, objects: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     if "find" in request:
-        return find_answers(request["find"], request["known"])
+        return {"found": find_answers(request["find"], request["known"])}
     if "run" in request:
         with contextlib.suppress(BaseException):
             shell.run_cell(request["run"], store_history=True)
