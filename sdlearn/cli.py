@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import tyro
+from PIL import Image
 from safetensors import SafetensorError
 
 from sdlearn.commands.character import Character
@@ -28,6 +29,7 @@ from sdlearn.commands.info import Info
 from sdlearn.commands.plan import Plan, add_explicit_booleans
 from sdlearn.commands.pretrain import Pretrain
 from sdlearn.commands.train import Train
+from sdlearn.models.writing import check_utf8
 
 DESCRIPTION = """Learn how Stable Diffusion works and make it your own.
 
@@ -66,6 +68,9 @@ def main(
     Where nobody reads on (`sdlearn --help | head -3`) it ends quietly, with 141 as other programs.
     Another program of the same manners gives its own `command`, a dataclass, and name.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without a sign shows ? in its place
+            stream.reconfigure(errors="replace")
     try:
         try:
             return _run(arguments, command, prog, description)
@@ -80,9 +85,12 @@ def _run(arguments: Sequence[str] | None, command: Any, prog: str, description: 
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # they warn of what is no fault of the user
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     shown_before, warnings.showwarning = warnings.showwarning, _show_warning
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # refused in words
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
+        for word in words:
+            check_utf8(word, "the command")
         _parse([word for word in words if word != "--debug"], command, prog, description).run()
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)

@@ -88,7 +88,7 @@ def test_generated_pictures_say_how_they_were_drawn(tiny_folder, tmp_path, capsy
     generated = read_generated(tmp_path / "new" / "a.png")
     assert (generated.prompt, generated.negative_prompt) == ("a photo of a person", "赤い")
     assert (generated.seed, generated.steps, generated.guidance_scale) == (3, 2, 5.0)
-    assert generated.model == str(tiny_folder)
+    assert generated.model == tiny_folder.name
     assert Image.open(tmp_path / "new" / "a.png").size == (32, 32)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from sdlearn import cli
 from sdlearn.commands.character import parse_attributes
 from sdlearn.data import read_pictures
+from sdlearn.models.writing import one_writer
 
 
 def draw(folder: Path, *options: str) -> list:
@@ -41,6 +42,7 @@ def test_a_seed_is_one_character_and_another_seed_another(tmp_path):
     ("options", "words"),
     [
         (["--number", "0"], "--number is 0: give at least 1"),
+        (["--number", "1000000000"], "--number is 1000000000: give at most 10000"),
         (["--size", "8"], "--size is 8: give 32 to 2048 pixels"),
         (["--style", "nix"], "nix"),
         (["--attributes", "glasses=nix"], "nix"),
@@ -85,3 +87,10 @@ def test_attributes_are_read_as_name_and_value():
     assert parse_attributes(["hair=long", "top=a=b"]) == {"hair": "long", "top": "a=b"}
     with pytest.raises(ValueError, match="hair is long already"):
         parse_attributes(["hair=long", "hair=short"])
+
+
+def test_two_runs_into_one_folder_are_told_apart(tmp_path, capsys):
+    with one_writer(tmp_path):
+        assert cli.main(["character", str(tmp_path), "--size", "64", "--number", "1"]) == 2
+    assert f"another run is writing to {tmp_path}" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.png"))

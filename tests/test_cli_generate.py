@@ -1,5 +1,6 @@
 """`sdlearn generate` with what was trained, and what it refuses to draw."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from conftest import make_scheduler
 from PIL import Image
 
 from sdlearn import cli
+from sdlearn.data import read_generated
 from sdlearn.finetune import DreamBooth, LoRA, TextualInversion
 from sdlearn.models import prompts
 from sdlearn.models.samplers import SAMPLERS, check_steps, make_sampler
@@ -88,3 +90,51 @@ def test_what_a_prompt_has_too_many_of_is_said(tiny_folder, tmp_path, capsys, mo
     assert said == f"sdlearn: {words}"
     assert cli.main(["generate", "red " * 22, *settings]) == 0
     assert "is not read" not in capsys.readouterr().err
+
+
+def test_a_picture_that_sdlearn_did_not_draw_is_never_written_over(tiny_folder, tmp_path, capsys):
+    Image.new("RGB", (9, 9)).save(tmp_path / "mine.png")
+    assert draw(tiny_folder, tmp_path / "mine.png") == 2
+    assert "mine.png is a picture that sdlearn did not draw" in capsys.readouterr().err
+    assert Image.open(tmp_path / "mine.png").size == (9, 9)
+    for _ in range(2):
+        assert draw(tiny_folder, tmp_path / "own.png") == 0
+
+
+def test_a_drawn_picture_holds_names_and_no_paths(tiny, tiny_folder, tmp_path):
+    folder = tmp_path / "Jane Doe" / "style, Seed: 7"
+    TextualInversion(tiny).save(folder)
+    assert draw(tiny_folder, tmp_path / "a.png", "--load", str(folder)) == 0
+    assert read_generated(tmp_path / "a.png").model == "tiny + style, Seed: 7"
+    data = (tmp_path / "a.png").read_bytes()
+    assert b"Jane" not in data
+    assert str(tiny_folder.parent).encode() not in data
+
+
+def test_numbers_and_words_that_cannot_be_drawn_are_refused_before_anything_is_loaded(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("sdlearn.models.load", lambda *_: pytest.fail("loaded"))
+    for more, words in (
+        (["--number", "1000000000"], "--number is 1000000000: give at most 1000000"),
+        (["--guidance-scale", "inf"], "--guidance-scale is inf: give 0 or more"),
+        (["--guidance-scale", "nan"], "--guidance-scale is nan: give 0 or more"),
+        (["--negative-prompt", "caf\udce9"], "the command holds what is no UTF-8 text"),
+        (["--output", str(tmp_path / "\udce9")], "the command holds what is no UTF-8 text"),
+    ):
+        assert cli.main(["generate", "a person", *more]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp932", "cp1252"])
+def test_a_terminal_without_a_sign_never_ends_a_run(encoding, tmp_path, monkeypatch):
+    pytest.importorskip("dicebear")
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", out)
+    folder = tmp_path / "絵é•"
+    assert cli.main(["character", str(folder), "--number", "1", "--size", "32"]) == 0
+    out.flush()
+    assert b"0000.png: " in out.buffer.getvalue()
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "--help"])
+    assert stopped.value.code == 0

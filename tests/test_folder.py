@@ -1,6 +1,7 @@
 """Folders of pictures: what comes in right, and what is refused in one sentence."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,12 @@ def test_missing_folders_and_folders_without_pictures_are_told_apart(tmp_path):
         ({"file_name": "a.png", "license": None}, 'line 2: "license" must be text'),
         ({"file_name": "a.png", "attributes": {"hair": 3}}, 'line 2: "attributes" must be'),
         ({"file_name": "a.png", "attributes": "hair"}, 'line 2: "attributes" must be'),
+        ({"file_name": "a.png", "text": "a \ud83d"}, r'line 2: "text" holds .* no UTF-8 text'),
+        ({"file_name": "a.png", "author": "\udce9"}, r'line 2: "author" holds .* no UTF-8'),
+        ({"file_name": "a.png", "attributes": {"\ud83d": "x"}}, 'line 2: "attributes" holds'),
+        ({"file_name": "a.png", "text": "a" * 20_000}, 'line 2: "text" has 20000 characters'),
+        ('{"file_name": "a.png", "n": ' + "1" * 5000 + "}", "line 2: JSON that is not to be read"),
+        ("[" * 100_000, "line 2: JSON that is not to be read"),
     ],
 )
 def test_a_wrong_line_of_metadata_is_named_with_its_number(tmp_path, line, message):
@@ -233,4 +240,16 @@ def test_metadata_saved_by_a_windows_editor_is_read_and_other_encodings_refused(
     assert read_pictures(tmp_path)[0].text_ja == "人"
     (tmp_path / "metadata.jsonl").write_bytes(line.encode("shift-jis"))
     with pytest.raises(ValueError, match="not UTF-8"):
+        read_pictures(tmp_path)
+
+
+def test_a_caption_of_blanks_is_none(tmp_path):
+    picture().save(tmp_path / "a.png")
+    metadata(tmp_path, {"file_name": "a.png", "text": "  ", "text_ja": " 人 "})
+    assert [(p.text, p.text_ja) for p in read_pictures(tmp_path)] == [("", "人")]
+
+
+def test_a_name_that_utf_8_cannot_hold_is_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"\xe9.png")).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"the name of a picture in .* no UTF-8 text"):
         read_pictures(tmp_path)

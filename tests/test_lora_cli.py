@@ -41,10 +41,15 @@ def test_loras_are_trained_and_mixed_from_the_command_line(folder, tiny_folder, 
     both = draw(tiny_folder, picture, "--load", lora, "--load", subject)
     mixed = ["--load", lora, "--scale", 0.5, "--load", subject, "--scale", 1]
     assert len({plain, both, draw(tiny_folder, picture, *mixed)}) == 3
-    assert read_generated(picture).model == f"{tiny_folder} + 0.5 x {lora} + {subject}"
+    assert read_generated(picture).model == f"tiny + 0.5 x {lora.name} + {subject.name}"
     off = ["--load", lora, "--load", subject, "--scale", 0, "--scale", 0]
     assert draw(tiny_folder, picture, *off) == plain
-    assert draw(tiny_folder, picture, "--load", lora / "style.safetensors", "--scale", 0.5) != plain
+    assert (
+        draw(
+            tiny_folder, picture, "--load", lora / "style_comfyui_a1111.safetensors", "--scale", 0.5
+        )
+        != plain
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,10 @@ from sdlearn.models.lora import (
 )
 from sdlearn.models.lora_files import kohya_tensors, read_lora
 from sdlearn.models.lora_names import kohya_name
+from sdlearn.plan.blank import blank_model
 
-DIFFUSERS, KOHYA = "pytorch_lora_weights.safetensors", "my-lora.safetensors"
+DIFFUSERS = "pytorch_lora_weights.safetensors"
+KOHYA = "my-lora_comfyui_a1111.safetensors"
 # diffusers 0.39 looks for layers of the text encoder under names that transformers 5 has given up
 READS_KOHYAS_TEXT_ENCODER = Version(diffusers.__version__) >= Version("0.40")
 CONVOLUTIONS = ("conv_in", "conv1", "conv_shortcut", "time_emb_proj", "proj_in", "linear_1")
@@ -95,8 +97,20 @@ def text_layers(model):
     ]
 
 
+def stabilitys(path):
+    """A path of the small SDXL's U-Net, of one layer a block, as Stability's own code has it."""
+    for ours, theirs in (
+        ("down_blocks.1.attentions.0.", "input_blocks.3.1."),
+        ("mid_block.attentions.0.", "middle_block.1."),
+        ("up_blocks.0.attentions.0.", "output_blocks.0.1."),
+        ("up_blocks.0.attentions.1.", "output_blocks.1.1."),
+    ):
+        path = path.replace(ours, theirs)
+    return path
+
+
 def test_diffusers_file_has_exactly_the_keys_that_every_version_reads(model, sd, tmp_path):
-    folder = trained(sd, rank=3, alpha=5.0, train_text_encoder=True).save(tmp_path / "my-lora")
+    folder = trained(sd, rank=3, alpha=6.0, train_text_encoder=True).save(tmp_path / "my-lora")
     assert {p.name for p in folder.iterdir()} == {DIFFUSERS, KOHYA, "artefact.json", "README.md"}
     expected = {
         *(f"unet.{p}.lora.{s}.weight" for p in unet_layers(model) for s in ("down", "up")),
@@ -121,26 +135,26 @@ def test_the_name_of_one_file_is_refused_before_anything_is_written(tiny, tmp_pa
 
 
 def test_kohya_file_has_exactly_kohyas_keys_and_alpha(model, sd, tmp_path):
-    folder = trained(sd, rank=3, alpha=5.0, train_text_encoder=True).save(tmp_path / "my-lora")
+    folder = trained(sd, rank=3, alpha=6.0, train_text_encoder=True).save(tmp_path / "my-lora")
     prefixes = (
         {"text_encoder": "lora_te"}
         if model == "tiny"
         else {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
     )
-    names = [f"lora_unet_{path.replace('.', '_')}" for path in unet_layers(model)]
+    paths = [stabilitys(path) if model == "tiny_xl" else path for path in unet_layers(model)]
+    names = [f"lora_unet_{path.replace('.', '_')}" for path in paths]
     names += [f"{prefixes[part]}_{path.replace('.', '_')}" for part, path in text_layers(model)]
     tensors = load_file(folder / KOHYA)
     assert tensors.keys() == {
         f"{name}.{end}" for name in names for end in ("lora_down.weight", "lora_up.weight", "alpha")
     }
-    assert {float(t) for key, t in tensors.items() if key.endswith("alpha")} == {5.0}
-    one = "mid_block_attentions_0_transformer_blocks_0_attn1_to_out_0"
-    other = f"unet.{unet_layers(model)[-1]}".replace("attn2", "attn1")
-    assert f"lora_unet_{one}.lora_up.weight" in tensors
-    assert torch.equal(
-        tensors[f"lora_{other.replace('.', '_')}.lora_up.weight"],
-        load_file(folder / DIFFUSERS)[f"{other}.lora.up.weight"],
-    )
+    assert {float(t) for key, t in tensors.items() if key.endswith("alpha")} == {6.0}
+    mid = "middle_block_1" if model == "tiny_xl" else "mid_block_attentions_0"
+    assert f"lora_unet_{mid}_transformer_blocks_0_attn1_to_out_0.lora_up.weight" in tensors
+    plain = load_file(folder / DIFFUSERS)
+    for ours, name in zip(unet_layers(model), names, strict=False):
+        up = tensors[f"{name}.lora_up.weight"] * (6.0 / 3)
+        assert torch.equal(up, plain[f"unet.{ours}.lora.up.weight"])
 
 
 def test_the_values_are_those_of_pefts_own_state(sd, tmp_path):
@@ -152,19 +166,20 @@ def test_the_values_are_those_of_pefts_own_state(sd, tmp_path):
             prefix = "" if part == "unet" or path.startswith("text_model.") else "text_model."
             middle = "lora" if part == "unet" else "lora_linear_layer"
             name = f"{part}.{prefix}{path}.{middle}.{'down' if side == 'A' else 'up'}.weight"
-            assert torch.equal(tensors.pop(name), value)
+            assert torch.equal(tensors.pop(name), value)  # alpha is the rank
     assert not tensors
 
 
 def test_the_metadata_agrees_with_what_diffusers_would_write(sd, tmp_path):
-    method = trained(sd, rank=3, alpha=5.0, train_text_encoder=True)
+    method = trained(sd, rank=3, alpha=6.0, train_text_encoder=True)
     with safe_open(method.save(tmp_path / "my-lora") / DIFFUSERS, "pt") as file:
         ours = json.loads(file.metadata()["lora_adapter_metadata"])
     theirs = _collate_lora_metadata(method.trained())
     for part in method.trained():
         full = theirs[f"{part}_lora_adapter_metadata"]
         assert ours[f"{part}.r"] == full["r"] == 3
-        assert ours[f"{part}.lora_alpha"] == full["lora_alpha"] == 5.0
+        assert full["lora_alpha"] == 6.0
+        assert ours[f"{part}.lora_alpha"] == 3  # alpha is in the weights
         assert set(ours[f"{part}.target_modules"]) == set(full["target_modules"])
         assert ours[f"{part}.rank_pattern"] == ours[f"{part}.alpha_pattern"] == {}
 
@@ -183,12 +198,12 @@ def check_both_files_draw_the_same(sd, method, folder, tolerance):
 
 
 def test_diffusers_own_loader_draws_the_same_picture_from_both_files(sd, tmp_path):
-    method = trained(sd, rank=3, alpha=5.0, train_text_encoder=True)
+    method = trained(sd, rank=3, alpha=6.0, train_text_encoder=True)
     check_both_files_draw_the_same(sd, method, tmp_path / "my-lora", tolerance=0)
 
 
 def test_convolutions_and_embeddings_survive_both_files(sd, tmp_path):
-    method = trained(sd, rank=3, alpha=5.0, target_modules=CONVOLUTIONS)
+    method = trained(sd, rank=3, alpha=6.0, target_modules=CONVOLUTIONS)
     check_both_files_draw_the_same(sd, method, tmp_path / "my-lora", tolerance=1e-5)
 
 
@@ -205,20 +220,21 @@ def test_a_folder_loads_in_diffusers_by_its_name_alone(tiny, tmp_path, monkeypat
 
 
 def test_alpha_other_than_the_rank_survives_each_file(tiny, tmp_path):
-    """Without alpha in the metadata diffusers takes the rank, and the picture is another."""
-    method = trained(tiny, rank=4, alpha=1.5)
+    """Programs that read no metadata take the rank for alpha, and draw the same all the same."""
+    method = trained(tiny, rank=4, alpha=1.0)
     folder = method.save(tmp_path / "my-lora")
-    for file in (DIFFUSERS, KOHYA):
-        read = read_lora(folder / file, tiny)
-        assert {update.alpha for updates in read.values() for update in updates.values()} == {1.5}
+    updates = read_adapter(method.sd)["unet"]
+    for file, alpha in ((DIFFUSERS, 4.0), (KOHYA, 1.0)):
+        for path, read in read_lora(folder / file, tiny)["unet"].items():
+            assert read.alpha == alpha
+            own = updates[path]
+            assert torch.equal(read.up * read.alpha / 4, own.up * own.alpha / 4)
     save_file(load_file(folder / DIFFUSERS), tmp_path / "bare.safetensors")
-    bare = read_lora(tmp_path / "bare.safetensors", tiny)
-    assert {update.alpha for update in bare["unet"].values()} == {4}  # as diffusers has it
     plain = copy.deepcopy(tiny).pipeline()
     plain.load_lora_weights(tmp_path, weight_name="bare.safetensors")
     loaded = tiny.with_artefact(tmp_path / "bare.safetensors")
     assert torch.equal(draw(plain), draw(loaded.pipeline()))
-    assert not torch.equal(draw(plain), draw(method.sd.pipeline()))
+    assert torch.equal(draw(plain), draw(method.sd.pipeline()))
 
 
 def test_sdxl_files_with_stabilitys_names_of_blocks_load_as_in_diffusers(tiny_xl, tmp_path):
@@ -238,10 +254,9 @@ def test_sdxl_files_with_stabilitys_names_of_blocks_load_as_in_diffusers(tiny_xl
             for j in (0, 1)
         },
     }
-    tensors = kohya_tensors(read_adapter(method.sd), parts=3)
-    for ours, theirs in names.items():
-        tensors = {key.replace(f"unet_{ours}", f"unet_{theirs}"): t for key, t in tensors.items()}
-    assert not any("down_blocks" in key or "up_blocks" in key for key in tensors)
+    tensors = kohya_tensors(read_adapter(method.sd), tiny_xl)
+    prefixes = tuple(f"lora_unet_{theirs}" for theirs in names.values())
+    assert all(key.startswith(prefixes) for key in tensors)
     save_file(tensors, tmp_path / "kohya.safetensors")
     plain = copy.deepcopy(tiny_xl).pipeline()
     plain.load_lora_weights(tmp_path, weight_name="kohya.safetensors")
@@ -260,5 +275,6 @@ def test_at_the_published_shapes_no_two_layers_share_a_name(architecture, layers
     adapted = new_adapter(unet, LoraConfig(r=4, lora_alpha=4, target_modules=targets))
     assert len(adapted_layers(adapted)) == layers
     assert sum(weight.numel() for weight in adapter_weights(adapted, TRAINED)) == weights
+    sd = blank_model(architecture, torch.float32)
     paths = layers_of(unet)
-    assert len({kohya_name("unet", path, parts=2) for path in paths}) == len(paths)
+    assert len({kohya_name(sd, "unet", path) for path in paths}) == len(paths)

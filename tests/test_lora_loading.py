@@ -47,7 +47,7 @@ def two(tiny, tmp_path):
 def test_two_loras_add_up_by_their_scales(tiny, two):
     (first, first_folder), (second, second_folder) = two
     mixed = tiny.with_artefact(first_folder, 0.7).with_artefact(
-        second_folder / "second.safetensors", 1.5
+        second_folder / "second_comfyui_a1111.safetensors", 1.5
     )
     expected = weights(tiny)
     for method, scale in ((first, 0.7), (second, 1.5)):
@@ -64,8 +64,8 @@ def test_two_loras_add_up_by_their_scales(tiny, two):
 def test_ranks_and_alphas_of_a_layers_own_are_heeded(tiny, tmp_path):
     """diffusers 0.42 takes the commonest alpha for all attention layers of a kohya file."""
     most, some = trained(tiny, rank=2), trained(tiny, rank=5, alpha=3.0)
-    tensors = kohya_tensors(read_adapter(most.sd), parts=2)
-    other = kohya_tensors(read_adapter(some.sd), parts=2)
+    tensors = kohya_tensors(read_adapter(most.sd), most.sd)
+    other = kohya_tensors(read_adapter(some.sd), some.sd)
     tensors |= {key: value for key, value in other.items() if "mid_block" in key}
     save_file(tensors, tmp_path / "own.safetensors")
     expected = weights(tiny)

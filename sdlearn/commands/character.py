@@ -9,10 +9,12 @@ from typing import Annotated
 
 import tyro
 
-from sdlearn.data.folder import SMALLEST_SIDE, Picture, read_pictures, write_pictures
-from sdlearn.models.writing import prepare_folder
+from sdlearn.data.folder import Picture, read_pictures, write_pictures
+from sdlearn.data.image_files import SMALLEST_SIDE
+from sdlearn.models.writing import one_writer, prepare_folder
 
 LARGEST_SIDE = 2048  # pixels
+MOST_PICTURES = 10_000  # all are in memory at once
 OWN_OPTIONS = ("style", "seed", "number", "size")
 
 
@@ -36,6 +38,8 @@ class Character:
         """Check, draw, and write pictures and captions."""
         if self.number < 1:
             raise ValueError(f"--number is {self.number}: give at least 1")
+        if self.number > MOST_PICTURES:
+            raise ValueError(f"--number is {self.number}: give at most {MOST_PICTURES}")
         if not SMALLEST_SIDE <= self.size <= LARGEST_SIDE:
             raise ValueError(
                 f"--size is {self.size}: give {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
@@ -45,8 +49,10 @@ class Character:
 
         prepare_folder(self.output)
         pictures = draw_character(self.style, self.seed, self.number, self.size, **attributes)
-        self._refuse_others(pictures)
-        for path, picture in zip(write_pictures(self.output, pictures), pictures, strict=True):
+        with one_writer(self.output.expanduser()) as folder:
+            self._refuse_others(pictures)
+            paths = write_pictures(folder, pictures)
+        for path, picture in zip(paths, pictures, strict=True):
             print(f"{path}: {picture.text}")
 
     def _refuse_others(self, pictures: Sequence[Picture]) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from sdlearn.data.png import save_generated
+from sdlearn.data.png import file_hash, read_generated, save_generated
 from sdlearn.models.samplers import SamplerName
-from sdlearn.models.writing import prepare_folder
+from sdlearn.models.writing import check_utf8, prepare_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sdlearn.models import StableDiffusion
 
 LARGEST_SIDE = 2048  # pixels
+MOST_PICTURES = 1_000_000
 SIDE_STEP = 8  # pixels; latents are 8 times smaller than pictures
 
 
@@ -90,6 +91,9 @@ class Generate:
                 raise ValueError(f"--{name} is {getattr(self, name)}: give at least 1")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"--seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        check_utf8(self.prompt + self.negative_prompt, "the prompt")
+        if self.number > MOST_PICTURES:
+            raise ValueError(f"--number is {self.number}: give at most {MOST_PICTURES}")
         if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
             raise ValueError(f"--guidance-scale is {self.guidance_scale}: give 0 or more")
         for side in self._sides():
@@ -98,6 +102,9 @@ class Generate:
                     f"--size {self.size} cannot be drawn: give multiples of {SIDE_STEP}"
                     f" up to {LARGEST_SIDE} pixels"
                 )
+        self._check_loaded()
+
+    def _check_loaded(self) -> None:
         for artefact in self.load:
             if not artefact.exists():
                 raise FileNotFoundError(f"--load {artefact}: there is no such file or folder")
@@ -136,11 +143,15 @@ class Generate:
                 raise ValueError(f"--output {output} names one file for {self.number} pictures")
             if output.is_dir():
                 raise ValueError(f"--output {output} is a folder: give another name")
-            return [prepare_folder(output.parent) / output.name]
+            check_utf8(output.name, "the name of --output")
+            prepare_folder(output.parent)
+            if output.exists():
+                _check_own(output)
+            return [output]
         if output.suffix.lower() in {".jpg", ".jpeg", ".webp", ".gif"}:
             raise ValueError(f"--output {output}: pictures are written as .png")
         folder = prepare_folder(output)
-        return [_free_path(folder, f"seed-{seed}") for seed in self._seeds()]
+        return [folder / f"seed-{seed}.png" for seed in self._seeds()]
 
     def _draw(self, sd: StableDiffusion) -> Iterator[Image.Image]:
         """Draw one picture a seed. One at a time, so that each is the same when drawn alone."""
@@ -196,6 +207,7 @@ class Generate:
         return save_generated(
             image,
             path,
+            new=self.output.suffix.lower() != ".png",  # earlier pictures of a folder are kept
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=seed,
@@ -203,15 +215,27 @@ class Generate:
             steps=self.steps,
             guidance_scale=self.guidance_scale,
             sampler=self.sampler,
+            model_hash=self._model_hash(),
         )
 
+    def _model_hash(self) -> str:
+        """What other programs call a model in one file by; "" for others."""
+        path = Path(self.model).expanduser()
+        return file_hash(path) if path.is_file() else ""
+
     def _named_model(self) -> str:
-        names = [self.model, *(_named(*loaded) for loaded in self._loaded())]
+        """What was drawn with, by names alone: where files lie is private."""
+        model = Path(self.model).expanduser()
+        names = [
+            model.resolve().name if model.exists() else self.model,
+            *(_named(*loaded) for loaded in self._loaded()),
+        ]
         return " + ".join(names) + ("" if self.eta is None else f" at eta {self.eta:g}")
 
 
 def _named(artefact: Path, scale: float) -> str:
-    return str(artefact) if scale == 1 else f"{scale:g} x {artefact}"
+    name = artefact.expanduser().resolve().name
+    return name if scale == 1 else f"{scale:g} x {name}"
 
 
 def _watch(progress: Any = None) -> Any:
@@ -232,10 +256,11 @@ def _watch(progress: Any = None) -> Any:
     return callback
 
 
-def _free_path(folder: Path, stem: str) -> Path:
-    """`stem.png`, or `stem-2.png`, ... where that is taken: earlier pictures are kept."""
-    path, number = folder / f"{stem}.png", 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}.png"
-    return path
+def _check_own(path: Path) -> None:
+    """Raise ValueError for a picture that would be written over and was not drawn here."""
+    try:
+        read_generated(path)
+    except ValueError as error:
+        raise ValueError(
+            f"--output {path} is a picture that sdlearn did not draw: give another name"
+        ) from error

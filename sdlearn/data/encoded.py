@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from sdlearn.data.folder import READ_ERRORS, Picture, picture_paths, read_image, unreadable
-from sdlearn.data.metadata import METADATA_NAME, index_metadata, read_line
+from sdlearn.data.folder import Picture, listed_pictures
+from sdlearn.data.image_files import read_image, upright_size
 
 if TYPE_CHECKING:
     from sdlearn.data.buckets import Size
 
-ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+
+SAMPLED, SAMPLES = 4096, 256  # bytes of a block; blocks of a large file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,58 +64,46 @@ class LazyFolder(Sequence[Picture]):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
-        self.names = [path.name for path in picture_paths(self.folder)]
-        lines = index_metadata(self.folder / METADATA_NAME, self.names)
-        self._lines = None if lines is None else [lines[name] for name in self.names]
+        self._listed = listed_pictures(self.folder)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._listed)
 
     def __getitem__(self, index: int) -> Picture:  # type: ignore[override]
         return self.encoded(index).decode()
 
     def encoded(self, index: int) -> EncodedPicture:
         """Read one picture without decoding it."""
-        path = self.folder / self.names[index]
-        return EncodedPicture(data=path.read_bytes(), path=path, **self._fields(index))
+        known, path = self._listed[index]
+        return EncodedPicture(data=path.read_bytes(), path=path, **known.fields(path.name))
 
     def described(self, index: int) -> EncodedPicture:
         """Return what is known of one picture, without its bytes."""
-        path = self.folder / self.names[index]
-        return EncodedPicture(data=b"", path=path, **self._fields(index))
+        known, path = self._listed[index]
+        return EncodedPicture(data=b"", path=path, **known.fields(path.name))
 
     def check(self) -> LazyFolder:
         """Look at every picture once; return self. Raises ValueError, as `read_pictures`."""
-        for index in tqdm(range(len(self)), desc="check pictures", leave=False, delay=2):
-            self.encoded(index).decode()
+        own = dict.fromkeys(path for _, path in self._listed)
+        for path in tqdm(own, desc="check pictures", leave=False, delay=2):
+            read_image(path)
         return self
 
     def name(self, index: int) -> str:
         """Return the path of one picture."""
-        return str(self.folder / self.names[index])
+        return str(self._listed[index][1])
 
     def sizes(self) -> list[Size]:
         """Return height and width of every picture; raises ValueError for one that is broken."""
-        return [upright_size(self.folder / name) for name in self.names]
+        return [upright_size(path) for _, path in self._listed]
 
     @property
     def fingerprint(self) -> str:
         """What a folder with other pictures or captions does not share."""
         digest = hashlib.blake2b(digest_size=8)
-        for name in self.names:
-            digest.update(f"{name} {(self.folder / name).stat().st_size}\n".encode())
-        if self._lines is not None:
-            with (self.folder / METADATA_NAME).open("rb") as file:
-                for line in file:
-                    digest.update(line)
+        for known, path in self._listed:
+            digest.update(f"{path.name} {sampled_digest(path)} {known.fields(path.name)}".encode())
         return digest.hexdigest()
-
-    def _fields(self, index: int) -> dict[str, Any]:
-        if self._lines is None:
-            return {}
-        path = self.folder / METADATA_NAME
-        with path.open("rb") as file:
-            return read_line(file, self._lines[index], path, [self.names[index]])
 
 
 class Joined(Sequence[Picture]):
@@ -152,26 +138,16 @@ def name_of(pictures: Sequence[Picture], index: int) -> str:
     return str(pictures[index].path or f"picture {index}")
 
 
-def upright_size(path: Path, data: bytes | None = None) -> Size:
-    """Return height and width of a file, or of its bytes, without decoding it (but for TIFF).
+def sampled_digest(path: Path) -> str:
+    """Digest a file's size and contents: all of it up to 1 MB, of a larger one blocks throughout.
 
-    Raises ValueError, naming the file, for what is no picture.
+    A picture or an archive that was written again is another, also where it kept its size.
     """
-    with _opened(path, data) as image:
-        if image.format == "TIFF":  # versions of Pillow differ in when they turn it
-            width, height = ImageOps.exif_transpose(image).size
-            return height, width
-        width, height = image.size
-        # asking a PNG for EXIF that is not in front would decode it
-        known = image.format != "PNG" or "exif" in image.info
-        lies = known and image.getexif().get(ORIENTATION, 1) >= 5
-    return (width, height) if lies else (height, width)
-
-
-@contextmanager
-def _opened(path: Path, data: bytes | None) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path if data is None else BytesIO(data)) as image:
-            yield image
-    except READ_ERRORS as error:
-        raise unreadable(path, error) from error
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    count = min(SAMPLES, -(-size // SAMPLED))
+    with path.open("rb") as file:
+        for number in range(count):
+            file.seek(number * (size - SAMPLED) // max(1, count - 1) if size > SAMPLED else 0)
+            digest.update(file.read(SAMPLED))
+    return digest.hexdigest()

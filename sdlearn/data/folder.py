@@ -5,31 +5,37 @@
         0001.png
         metadata.jsonl      {"file_name": "0000.png", "text": "a smiling person", ...} a line
 
-`metadata.jsonl` may be missing: then every caption is empty. Hidden files, files that are no
-pictures and sub-folders are left alone.
+`metadata.jsonl` may be missing: then captions are read as kohya's trainers do (see
+`sdlearn.data.kohya`), or are empty. Hidden files and files that are no pictures are left alone.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from sdlearn.data.metadata import METADATA_NAME, metadata_line, read_metadata
-from sdlearn.models.writing import prepare_folder, replaced_when_complete
+from sdlearn.data.image_files import (
+    READ_SUFFIXES,
+    REFUSED_SUFFIXES,
+    SMALLEST_SIDE,
+    as_rgb,
+    is_picture,
+    read_image,
+)
+from sdlearn.data.kohya import training_folders
+from sdlearn.data.metadata import METADATA_NAME, FolderMetadata, metadata_line
+from sdlearn.models.writing import check_utf8, prepare_folder, replaced_when_complete
 
 if TYPE_CHECKING:
     import torch
 
-READ_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-REFUSED_SUFFIXES = {".heic", ".heif", ".avif", ".svg"}  # pictures all the same: say so, never skip
-SMALLEST_SIDE = 32  # pixels; anything smaller is an icon or a mistake
-READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)  # Pillow's
+NO_PICTURES = {".txt", ".caption", ".json", ".jsonl", ".npz", ".csv", ".safetensors", ".md"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +62,9 @@ def read_pictures(folder: str | Path, *, smallest_side: int = SMALLEST_SIDE) -> 
     folder without pictures, a picture that is broken, animated or has a side under `smallest_side`
     pixels, and a `metadata.jsonl` that does not fit its pictures.
     """
-    folder = Path(folder).expanduser()
-    paths = picture_paths(folder)
-    metadata = read_metadata(folder / METADATA_NAME, [path.name for path in paths])
     return [
-        Picture(image=read_image(path, smallest_side), path=path, **metadata.get(path.name, {}))
-        for path in paths
+        Picture(image=read_image(path, smallest_side), path=path, **known.fields(path.name))
+        for known, path in listed_pictures(folder)
     ]
 
 
@@ -105,57 +108,18 @@ def to_pixel_values(image: Image.Image, size: int | tuple[int, int]) -> torch.Te
     return pixels.permute(2, 0, 1).float() / 127.5 - 1  # (3, H, W)
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Turn a picture of any mode into 8-bit RGB; what is transparent becomes white.
+def listed_pictures(folder: str | Path) -> list[tuple[FolderMetadata, Path]]:
+    """List the pictures to train on, each with what says its caption, without reading them.
 
-    Raises ValueError for a mode that has no fixed white, such as floating point.
+    A folder without pictures of its own may hold kohya's, such as `40_sks dog/`: a picture there is
+    listed as often as it is to be seen more than others. Raises as `read_pictures`.
     """
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers: save it with 8 bits a channel")
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
-        grey = np.asarray(image).astype(np.int64) // 257
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def read_image(
-    path: Path, smallest_side: int = SMALLEST_SIDE, data: bytes | None = None
-) -> Image.Image:
-    """Read one picture as upright RGB, from a file or from the bytes of one called `path`.
-
-    Raises ValueError, naming the file, as `read_pictures`.
-    """
-    try:
-        with Image.open(path if data is None else BytesIO(data)) as image:
-            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            upright = as_rgb(ImageOps.exif_transpose(image)) if frames == 1 else None
-    except READ_ERRORS as error:
-        raise unreadable(path, error) from error
-    if upright is None:
-        raise ValueError(
-            f"{path} has {frames} frames: animated pictures cannot be learnt from,"
-            " save one frame as PNG"
-        )
-    if min(upright.size) < smallest_side:
-        raise ValueError(
-            f"{path} is {upright.width} x {upright.height} pixels: use a picture"
-            f" of at least {smallest_side} x {smallest_side}"
-        )
-    return upright
-
-
-def unreadable(path: Path, error: Exception) -> ValueError:
-    """Make the error for a file that is no picture, or a broken one."""
-    known = not isinstance(error, UnidentifiedImageError)
-    reason = error if known else "it is in no format that is known"
-    return ValueError(
-        f"{path} cannot be read as a picture ({reason}): save it again as PNG or JPEG,"
-        " or take it out"
-    )
+    listed = []
+    for inner, times in training_folders(Path(folder).expanduser()):
+        paths = picture_paths(inner)
+        known = FolderMetadata(inner, [path.name for path in paths])
+        listed += [(known, path) for path in paths] * times
+    return listed
 
 
 def picture_paths(folder: Path) -> list[Path]:
@@ -167,17 +131,41 @@ def picture_paths(folder: Path) -> list[Path]:
     seen = sorted((path for path in folder.iterdir() if not _is_hidden(path)), key=lambda p: p.name)
     files = [path for path in seen if path.is_file()]
     for path in files:
-        if path.suffix.lower() in REFUSED_SUFFIXES:
-            raise ValueError(
-                f"{path} is a {path.suffix[1:].upper()} file, which cannot be read here:"
-                " save it as PNG or JPEG"
-            )
+        _refuse_unread(path)
     pictures = [path for path in files if path.suffix.lower() in READ_SUFFIXES]
-    if pictures:
-        return pictures
-    folders = ", ".join(path.name for path in seen if path.is_dir())
-    only = f", only the folders {folders}: give one of those" if folders else ": put some in"
-    raise ValueError(f"{folder} holds no pictures (PNG, JPEG, WebP, BMP, GIF, TIFF){only}")
+    folders = [path for path in seen if path.is_dir()]
+    if not pictures:
+        names = ", ".join(path.name for path in folders)
+        only = f", only the folders {names}: give one of those" if names else ": put some in"
+        raise ValueError(f"{folder} holds no pictures (PNG, JPEG, WebP, BMP, GIF, TIFF){only}")
+    left_out = [path.name for path in folders if _holds_pictures(path)]
+    if left_out:
+        warnings.warn(
+            f"pictures in folders within {folder} are left out: {', '.join(left_out[:5])}",
+            stacklevel=2,
+        )
+    return pictures
+
+
+def _refuse_unread(path: Path) -> None:
+    """Raise ValueError for a picture that would be left out, or whose name cannot be written."""
+    suffix = path.suffix.lower()
+    if suffix in REFUSED_SUFFIXES:
+        raise ValueError(
+            f"{path} is a {suffix[1:].upper()} file, which cannot be read here:"
+            " save it as PNG or JPEG"
+        )
+    if suffix in READ_SUFFIXES:
+        check_utf8(path.name, f"the name of a picture in {path.parent}")
+    elif suffix not in NO_PICTURES and is_picture(path):
+        raise ValueError(
+            f"{path} is a picture by its content and not by its name: give it the ending of its"
+            " format, such as .png"
+        )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(path.suffix.lower() in READ_SUFFIXES for path in folder.iterdir())
 
 
 def _is_hidden(path: Path) -> bool:

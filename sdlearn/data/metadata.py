@@ -1,4 +1,4 @@
-"""`metadata.jsonl`: what is known of each picture of a folder, one JSON object a line."""
+"""What is known of each picture of a folder: `metadata.jsonl`, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -7,30 +7,44 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdlearn.data.kohya import has_text_files, read_text_file, words_of
+from sdlearn.models.records import parse_json
+from sdlearn.models.writing import check_utf8
+
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
 
 METADATA_NAME = "metadata.jsonl"
 TEXT_FIELDS = ("text", "text_ja", "license", "author", "source")
+MOST_CHARACTERS = 10_000  # of a text; a prompt has 77 tokens
 
 
-def read_metadata(path: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read a file as picture name -> fields of a `Picture`; nothing where there is no file.
+class FolderMetadata:
+    """What is known of the pictures, called `names`, of one folder; nothing of it is kept.
 
-    Raises ValueError, naming the line, unless it names each of `names` once and nothing else.
+    It stands in `metadata.jsonl`, which is checked at once, else in kohya's text files. Raises
+    ValueError, naming the line, unless `metadata.jsonl` names each picture once and nothing else.
     """
-    lines = index_metadata(path, names)
-    if lines is None:
-        return {}
-    known = set(names)
-    with path.open("rb") as file:
-        return {name: read_line(file, offset, path, known) for name, offset in lines.items()}
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.path = folder / METADATA_NAME
+        self.lines = index_metadata(self.path, names)
+        self.has_texts = self.lines is None and has_text_files(folder, names)
+
+    def fields(self, name: str) -> dict[str, Any]:
+        """Read the fields of a `Picture` that are known of one; ValueError where they are wrong."""
+        if self.lines is None:
+            text = read_text_file(self.path.with_name(name)) if self.has_texts else ""
+            text = text or words_of(self.path.parent)
+            return known_fields({"text": text}, str(self.path.with_name(name)))
+        with self.path.open("rb") as file:
+            return read_line(file, self.lines[name], self.path, [name])
 
 
 def index_metadata(path: Path, names: Sequence[str]) -> dict[str, int] | None:
     """Find where each picture's line begins, in bytes; None where there is no file.
 
-    Every line is checked, and none is kept. Raises ValueError as `read_metadata`.
+    Every line is checked, and none is kept. Raises ValueError as `FolderMetadata`.
     """
     if not path.exists():
         return None
@@ -65,10 +79,7 @@ def read_line(file: Any, offset: int, path: Path, names: Collection[str]) -> dic
 
 def parse_line(line: str, where: str, names: Collection[str]) -> tuple[str, dict[str, Any]]:
     """Read one line as the picture's name and its fields; `where` names the line in an error."""
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON ({error.msg} at character {error.pos + 1})") from error
+    entry = parse_json(line, where)
     if not isinstance(entry, dict):
         raise ValueError(f'{where}: write one object a line, such as {{"file_name": "0000.png"}}')
     name = entry.get("file_name")
@@ -84,15 +95,19 @@ def parse_line(line: str, where: str, names: Collection[str]) -> tuple[str, dict
 def known_fields(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Take the fields of a `Picture` out of an object and check their types; others are left out.
 
-    Raises ValueError, naming the field after `where`.
+    Blanks around texts are taken away. Raises ValueError, naming the field after `where`.
     """
     fields = {name: entry[name] for name in (*TEXT_FIELDS, "attributes") if name in entry}
     for name in TEXT_FIELDS:
         if not isinstance(fields.get(name, ""), str):
             raise ValueError(f'{where}: "{name}" must be text in quotes')
+        if name in fields:
+            fields[name] = _checked(fields[name], f'{where}: "{name}"')
     attributes = fields.get("attributes", {})
     if not isinstance(attributes, dict) or not _all_text(attributes.values()):
         raise ValueError(f'{where}: "attributes" must be an object of texts, {{"hair": "pixie"}}')
+    for name, value in attributes.items():
+        _checked(name + value, f'{where}: "attributes"')
     return fields
 
 
@@ -102,6 +117,17 @@ def metadata_line(file_name: str, picture: Picture) -> str:
     entry |= {name: getattr(picture, name) for name in TEXT_FIELDS}
     entry["attributes"] = dict(picture.attributes)
     return json.dumps(entry, ensure_ascii=False) + "\n"
+
+
+def _checked(text: str, what: str) -> str:
+    """A text without the blanks around it; ValueError for one that cannot be a prompt."""
+    check_utf8(text, what)
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(
+            f"{what} has {len(text)} characters, and no prompt is read beyond 77 words or so: "
+            f"give at most {MOST_CHARACTERS}"
+        )
+    return text.strip()
 
 
 def _all_text(values: Iterable[object]) -> bool:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from sdlearn.data.encoded import EncodedPicture
 from sdlearn.data.folder import Picture, to_pixel_values
-from sdlearn.models.writing import prepare_folder, replaced_when_complete
+from sdlearn.models.writing import full_disk_named, prepare_folder, replaced_when_complete
 
 if TYPE_CHECKING:
     from sdlearn.data.buckets import Size
@@ -71,7 +71,7 @@ class MomentEncoder:
         if path is None:
             return
         path.parent.mkdir(exist_ok=True)
-        with replaced_when_complete(path) as unfinished:
+        with full_disk_named(path), replaced_when_complete(path) as unfinished:
             save_file({"moments": moments.to(self.vae.dtype).cpu().contiguous()}, unfinished)
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:

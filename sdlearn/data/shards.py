@@ -8,18 +8,26 @@ shuffling and splitting are not used, as they cannot go on in the middle: see `s
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from sdlearn.data.encoded import EncodedPicture
-from sdlearn.data.folder import READ_SUFFIXES
+from sdlearn.data.encoded import EncodedPicture, sampled_digest
+from sdlearn.data.image_files import READ_SUFFIXES
 from sdlearn.data.metadata import known_fields
+from sdlearn.models.records import json_object
+from sdlearn.models.writing import check_utf8
+
+BROKEN = (tarfile.TarError, ValueError, EOFError, OSError, zlib.error)  # what a bad archive raises
+MOST_ARCHIVES = 1_000_000  # that a pattern may name
+NUMBERS = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?\}")  # {000..099}, {0..9..3}
+CHOICES = re.compile(r"\{([^{}]*,[^{}]*)\}")  # {train,test}
 
 
 class Shards(Protocol):
@@ -73,7 +81,7 @@ class WebDatasetShards:
                 files = tar_file_expander([{"url": name, "stream": stream}])
                 for sample in group_by_keys(files):
                     yield _picture(sample, name)
-        except (tarfile.TarError, ValueError, EOFError) as error:
+        except BROKEN as error:
             raise _broken(name, error) from error
 
     def count(self, number: int) -> int:
@@ -85,13 +93,13 @@ class WebDatasetShards:
             return sum(1 for _ in self.read(number))
         try:
             return sum(1 for _ in group_by_keys(_headers(name)))
-        except (tarfile.TarError, ValueError, EOFError) as error:
+        except BROKEN as error:
             raise _broken(name, error) from error
 
     @property
     def fingerprint(self) -> str:
-        """Names, and sizes of those that are here."""
-        local = [Path(name).stat().st_size if _is_local(name) else 0 for name in self.names]
+        """Names, and what is in those that are here."""
+        local = [sampled_digest(Path(name)) if _is_local(name) else "" for name in self.names]
         return _digest(zip(self.names, local, strict=True))
 
 
@@ -137,10 +145,8 @@ class DatasetShards:
             data = image.get("bytes")
             if data is None and image.get("path") and path.is_file():
                 data = path.read_bytes()
-            texts: dict[str, Any] = {
-                n: row[column] or "" for n, column in columns.items() if column
-            }
-            yield EncodedPicture(data=data or b"", path=path, **texts)
+            texts = {name: row[column] or "" for name, column in columns.items() if column}
+            yield _encoded(data or b"", path, texts)
 
     def count(self, number: int) -> int:
         """Count one shard's rows, without reading its pictures where the library can do that."""
@@ -165,6 +171,8 @@ def _expand(urls: str | Path | Sequence[str]) -> list[str]:
             raise ValueError(f"{urls} holds no archives (.tar): give the folder that does")
         return names
     given = [str(urls)] if isinstance(urls, (str, Path)) else list(urls)
+    for url in given:
+        _check_pattern(url)
     names = [name for url in given for name in expand_urls(url)]
     if not names:
         raise ValueError("no archives are named: give at least one, such as data/000.tar")
@@ -175,24 +183,40 @@ def _is_local(name: str) -> bool:
     return re.match(r"[a-z0-9]{2,}:", name, re.IGNORECASE) is None
 
 
+def _check_pattern(url: str) -> None:
+    """Raise ValueError for braces that stand for more archives than anybody has."""
+    counts = [len(choices.split(",")) for choices in CHOICES.findall(url)]
+    for first, last, step in NUMBERS.findall(url):
+        counts.append(abs(int(last) - int(first)) // max(1, abs(int(step or 1))) + 1)
+    if (number := math.prod(counts)) > MOST_ARCHIVES:
+        raise ValueError(
+            f'the braces of "{url[:100]}" name {number} archives: name {MOST_ARCHIVES} at most'
+        )
+
+
 def _picture(sample: Mapping[str, Any], archive: str) -> EncodedPicture:
     """A webdataset sample, file endings -> bytes, as a picture."""
-    path = Path(archive) / str(sample["__key__"])
+    path = Path(f"{archive}/{sample['__key__']}")
     ending = next((key for key in sample if f".{key}" in READ_SUFFIXES), None)
     if ending is None:
         return EncodedPicture(data=b"", path=path, problem="there is no picture with this name")
-    path = path.with_name(f"{path.name}.{ending}")
+    path = Path(f"{path}.{ending}")
     try:
-        entry = json.loads(sample.get("json", b"{}"))
-        if not isinstance(entry, dict):
-            raise ValueError("its .json is no object")
-        captions = {"text": entry.get("caption"), "text_ja": None}
-        captions["text"] = captions["text"] or sample.get("txt", b"").decode("utf-8-sig").strip()
-        fields = {key: value for key, value in captions.items() if value}
-        fields |= known_fields(entry, str(path))
+        entry = json_object(sample.get("json", b"{}"), "its .json")
+        beside = sample.get("txt", b"").decode("utf-8-sig")
     except ValueError as error:
         return EncodedPicture(data=b"", path=path, problem=str(error))
-    return EncodedPicture(data=sample[ending], path=path, **fields)
+    text = entry.get("text") or entry.get("caption") or beside
+    return _encoded(sample[ending], path, {**entry, "text": text})
+
+
+def _encoded(data: bytes, path: Path, entry: Mapping[str, Any]) -> EncodedPicture:
+    """A picture with the fields of an entry, or with the reason why it cannot be used."""
+    try:
+        check_utf8(str(path), "its name")
+        return EncodedPicture(data=data, path=path, **known_fields(entry, str(path)))
+    except ValueError as error:
+        return EncodedPicture(data=b"", path=path, problem=str(error))
 
 
 def _headers(name: str) -> Iterator[dict[str, Any]]:

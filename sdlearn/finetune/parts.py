@@ -16,6 +16,7 @@ from sdlearn.finetune.denoising import DenoisingStage
 from sdlearn.finetune.provenance import write_card
 from sdlearn.finetune.saving import replace_folder
 from sdlearn.models import save_text_encoder
+from sdlearn.models.clip_tokenizer import write_vocabulary
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.lora import TRAINED, adapter_names, adapter_weights, layers_of, new_adapter
 from sdlearn.models.lora_files import write_lora
@@ -94,11 +95,12 @@ class TrainedParts:
     ) -> Path:
         """Write what was trained: LoRA files, or `unet/` and so on; a record of it, and a card.
 
-        `made` says how it came about, and stands in the record and the card alone: a file of
-        weights is the same whenever it was trained. With `whole_model` the other parts as well, so
-        that the folder opens like any model. It takes the place of what an earlier run saved
-        there; see `replace_folder`. Without LoRA, a path that ends in `.safetensors` becomes the
-        whole model in one file, as `save_single_file` writes it; with LoRA it raises ValueError.
+        `made` says how it came about, and stands in the record and the card alone: but for the day,
+        a file of weights is the same whenever it was trained. With `whole_model` the other parts as
+        well, so that the folder opens like any model. It takes the place of what an earlier run
+        saved there; see `replace_folder`. Without LoRA, a path that ends in `.safetensors` becomes
+        the whole model in one file, as `save_single_file` writes it; with LoRA it raises
+        ValueError.
         """
         folder = Path(path).expanduser()
         if is_file(folder) and self.lora is not None:
@@ -109,9 +111,11 @@ class TrainedParts:
         models = self.models if self.lora is None else {}
         with replace_folder(folder, whole_model=whole_model) as written:
             if self.lora is not None:
-                write_lora(written, self.sd, record)
+                write_lora(written, self.sd, record, made)
             if whole_model:
                 self.sd.pipeline(self.sd.noise_scheduler).save_pretrained(written)
+                for name, tokenizer in self.sd.tokenizers.items():
+                    write_vocabulary(tokenizer, written / name)
                 models = self.sd.text_encoders  # as every program reads them; the rest is there
             for name, model in models.items():
                 if name == "unet":

@@ -7,7 +7,6 @@ Imports nothing heavy: the command line asks `refuse_model` before a model is lo
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from sdlearn.models.records import RECORD_NAME, read_record
+from sdlearn.models.file_kinds import kohya_file_name
+from sdlearn.models.records import RECORD_NAME, json_object, read_record
+from sdlearn.models.writing import full_disk_named, open_to_others
 
 MODEL_INDEX = "model_index.json"  # what makes a folder a whole model
 PARTS = ("unet", "text_encoder", "text_encoder_2")
@@ -31,13 +32,16 @@ INNER_LORA = "lora"  # where Imagic's LoRA lies in its folder
 
 
 @contextmanager
-def replace_folder(folder: Path, *, whole_model: bool = False) -> Iterator[Path]:
+def replace_folder(
+    folder: Path, *, whole_model: bool = False, beside_words: bool = False
+) -> Iterator[Path]:
     """Give an empty folder of the same name to save to, which then takes the place of `folder`.
 
     Until all is written, and if it cannot be, what an earlier run saved stays as it was. Then each
     file is moved to its place, the record last, and what the earlier run left besides is taken
-    away; other files stay. `whole_model` says that a whole model is saved. Else raises ValueError
-    where the folder holds one, as `refuse_model`.
+    away; other files stay, and `beside_words` words that were learnt before. `whole_model` says
+    that a whole model is saved. Else raises ValueError where the folder holds one, as
+    `refuse_model`, and OSError, naming the folder, where there is no room.
     """
     if not whole_model:
         refuse_model(folder)
@@ -48,8 +52,10 @@ def replace_folder(folder: Path, *, whole_model: bool = False) -> Iterator[Path]
     written = unfinished / folder.name
     written.mkdir(parents=True)
     try:
-        yield written
-        earlier = earlier_files(folder)
+        with full_disk_named(folder):
+            yield written
+        open_to_others(written)
+        earlier = [p for p in earlier_files(folder) if not (beside_words and _is_word(p))]
         new = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
         if (folder / CARD_NAME).exists() and not is_own_card(folder / CARD_NAME):
             new.remove(Path(CARD_NAME))  # somebody's own text stays
@@ -73,15 +79,14 @@ def earlier_files(folder: Path) -> list[Path]:
     if "method" in record:
         found = [folder / RECORD_NAME]
         found += [p for part in PARTS for name in PART_FILES for p in (folder / part).glob(name)]
-        loras = [folder / LORA_NAME, folder / f"{folder.name}.safetensors"]
-        found += [path for path in loras if _header(path)]
+        loras = [folder / LORA_NAME, *folder.glob("*.safetensors")]
+        found += [path for path in dict.fromkeys(loras) if _is_lora(path)]
     if record.get("method") == "imagic":
         found += [path for path in [folder / EMBEDDINGS_NAME] if path.is_file()]
         found += earlier_files(folder / INNER_LORA)
     if is_own_card(folder / CARD_NAME):
         found += [folder / CARD_NAME, *folder.glob(SAMPLES)]
-    words = folder.glob("*.safetensors")
-    return found + [path for path in words if path.name == _word_file_of(_header(path))]
+    return found + [path for path in folder.glob("*.safetensors") if _is_word(path)]
 
 
 def refuse_model(folder: Path) -> None:
@@ -103,22 +108,32 @@ def word_file_name(token: str) -> str:
     return (re.sub(r"[^\w-]+", "", token) or "learned_embeds") + ".safetensors"
 
 
-def _word_file_of(header: dict[str, Any]) -> str | None:
-    """The name that saving gives to the file of a word with this header; None where it is none."""
+def _is_word(path: Path) -> bool:
+    """Whether saving wrote a file that holds a word, and gave it this name."""
+    header, _ = _header(path)
     if header.get("method") != "textual-inversion":
-        return None
-    return word_file_name(header.get("config", {}).get("placeholder_token", ""))
+        return False
+    return path.name == word_file_name(str(header.get("config", {}).get("placeholder_token", "")))
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """What saving wrote into a file's header; nothing where it did not write that file."""
+def _is_lora(path: Path) -> bool:
+    """Whether saving wrote a LoRA's file and gave it this name, whatever its folder was called."""
+    header, title = _header(path)
+    names = (LORA_NAME, kohya_file_name(title), f"{path.parent.name}.safetensors")
+    return path.name in names and str(header.get("method", "")).endswith("lora")
+
+
+def _header(path: Path) -> tuple[dict[str, Any], str]:
+    """What saving wrote into a file's header, and its title; nothing where it did not write it."""
     if not path.is_file():
-        return {}
+        return {}, ""
     try:
         with safe_open(path, framework="np") as file:
-            return dict(json.loads((file.metadata() or {}).get("sdlearn", "{}")))
-    except (SafetensorError, OSError, ValueError, TypeError):
-        return {}
+            metadata = file.metadata() or {}
+        header = json_object(metadata.get("sdlearn", "{}"), str(path))
+    except (SafetensorError, OSError, ValueError):
+        return {}, ""
+    return header, metadata.get("ss_output_name", "")
 
 
 def _remove(files: Sequence[Path], folder: Path) -> None:

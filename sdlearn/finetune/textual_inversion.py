@@ -21,6 +21,7 @@ from sdlearn.finetune.provenance import write_card
 from sdlearn.finetune.saving import replace_folder, word_file_name
 from sdlearn.finetune.templates import fill
 from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
+from sdlearn.models.model_metadata import model_spec
 from sdlearn.models.sharing import copy_sharing_weights
 from sdlearn.training.config import FitConfig
 
@@ -120,11 +121,15 @@ class TextualInversion(DenoisingStage):
         path, token = Path(path).expanduser(), self.config.placeholder_token
         rows, facts = [new.rows for new in self.new_rows], self.record()
         if path.suffix == ".safetensors":
-            return write_learned_embeds(path, token, rows, facts)
-        with replace_folder(path) as written:
-            file = write_learned_embeds(written / word_file_name(token), token, rows, facts)
+            return self._write(path, rows, facts)
+        with replace_folder(path, beside_words=True) as written:
+            file = self._write(written / word_file_name(token), rows, facts)
             write_card(written, {**facts, "made": self.made})
         return path / file.name
+
+    def _write(self, file: Path, rows: list[torch.Tensor], facts: dict[str, Any]) -> Path:
+        spec = model_spec(self.sd, file.stem, {**facts, "made": self.made}, self.name)
+        return write_learned_embeds(file, self.config.placeholder_token, rows, facts, spec)
 
     def _captions(self, picture: Picture) -> list[str]:
         """Every template's sentence for a picture, with the placeholder in each."""

@@ -1,7 +1,7 @@
 """What a fine-tuning method leaves behind, put back into a model.
 
-Three kinds are known: a Textual Inversion file (see `sdlearn.models.learned_embeds`, or a folder
-that holds just that), a folder with `unet/` and perhaps text encoders in diffusers' format
+Three kinds are known: a Textual Inversion file (see `sdlearn.models.learned_embeds`), or a folder
+that holds such words, a folder with `unet/` and perhaps text encoders in diffusers' format
 (DreamBooth), and a LoRA: a folder with `pytorch_lora_weights.safetensors`, or one file in
 diffusers' or kohya's format. All also load in diffusers' own loaders. Where a folder's
 `artefact.json` names the method, that says which kind it is.
@@ -17,10 +17,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import UNet2DConditionModel
 
-from sdlearn.models.learned_embeds import read_learned_embeds, with_token_rows
+from sdlearn.models.file_kinds import kind_of
+from sdlearn.models.learned_embeds import (
+    read_bundled_words,
+    read_learned_embeds,
+    with_token_rows,
+)
 from sdlearn.models.lora import adapter_names, merged, with_lora
 from sdlearn.models.lora_files import DIFFUSERS_NAME, is_lora, read_lora
 from sdlearn.models.records import RECORD_NAME, read_record
+from sdlearn.models.tensor_files import opened
 from sdlearn.models.text_encoder import load_text_encoder
 
 if TYPE_CHECKING:
@@ -43,6 +49,8 @@ def with_artefact(sd: StableDiffusion, path: str | Path, scale: float = 1.0) -> 
     method = read_record(path).get("method")
     lora_file = None if method in WITH_PARTS else _lora_file(path)
     if lora_file is not None:
+        for token, rows in read_bundled_words(lora_file).items():
+            sd = with_token_rows(sd, token, *rows)
         return with_lora(sd, read_lora(lora_file, sd), scale)
     if scale != 1:
         raise ValueError(f"{path} is no LoRA, and only a LoRA has a scale: leave it at 1")
@@ -50,8 +58,10 @@ def with_artefact(sd: StableDiffusion, path: str | Path, scale: float = 1.0) -> 
         raise ValueError(f"{path / RECORD_NAME} says {method}, and no LoRA is there: save it again")
     if whole_parts(sd, path):
         return _with_parts(sd, path)
-    token, rows = read_learned_embeds(_embeds_file(path))
-    return with_token_rows(sd, token, *rows)
+    for file in _word_files(path):
+        token, rows = read_learned_embeds(file)
+        sd = with_token_rows(sd, token, *rows)
+    return sd
 
 
 def with_artefacts(sd: StableDiffusion, loaded: Sequence[tuple[Path, float]]) -> StableDiffusion:
@@ -95,16 +105,22 @@ def _lora_file(path: Path) -> Path | None:
     return only if only is not None and is_lora(only) else None
 
 
-def _embeds_file(path: Path) -> Path:
+def _word_files(path: Path) -> list[Path]:
+    """The file of a word, or the files of all words in a folder that holds nothing else."""
     if path.is_file():
-        return path
+        return [path]
     found = sorted(path.glob("*.safetensors"))
-    if len(found) != 1:
+    if not found or (len(found) > 1 and not all(map(_is_word, found))):
         raise ValueError(
             f"{path} holds neither unet/ nor text_encoder/, nor exactly one .safetensors file: "
             "give what a training run saved"
         )
-    return found[0]
+    return found
+
+
+def _is_word(path: Path) -> bool:
+    with opened(path) as file:
+        return kind_of(list(file.keys())) == "word"
 
 
 def _with_parts(sd: StableDiffusion, folder: Path) -> StableDiffusion:
@@ -115,7 +131,9 @@ def _with_parts(sd: StableDiffusion, folder: Path) -> StableDiffusion:
         if adapter_names(base):
             raise ValueError(f"{folder} would take the place of a LoRA: load it before that")
         if name == "unet":
-            model = UNet2DConditionModel.from_pretrained(folder / name, use_safetensors=True)
+            model = UNet2DConditionModel.from_pretrained(
+                folder / name, use_safetensors=True, local_files_only=True
+            )
             model.to(memory_format=torch.channels_last)
         else:
             model = load_text_encoder(folder / name, type(base), base.config.eos_token_id)

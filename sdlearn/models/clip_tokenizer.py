@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,18 @@ def clip_tokenizer(pad_token: str = END) -> CLIPTokenizer:
     vocab, merges = _vocabulary()
     pairs: Any = list(merges)  # as tokenizers take them, for all that the annotation says
     return CLIPTokenizer(vocab=dict(vocab), merges=pairs, pad_token=pad_token, model_max_length=77)
+
+
+def write_vocabulary(tokenizer: Any, folder: Path) -> None:
+    """Write `vocab.json` and `merges.txt`, which transformers before 5 reads in the place of
+    `tokenizer.json`; words that were added are in `added_tokens.json` and not in here.
+    """
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    lines = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    text = json.dumps(model["vocab"], ensure_ascii=False)
+    (folder / "vocab.json").write_text(text, encoding="utf-8")
+    merges = "\n".join(["#version: 0.2", *lines, ""])
+    (folder / "merges.txt").write_text(merges, encoding="utf-8")
 
 
 @cache

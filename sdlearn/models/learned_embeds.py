@@ -1,8 +1,8 @@
 """Textual Inversion files: rows of the text encoder's vocabulary under a new word.
 
 Stable Diffusion 1 and 2: one key, the word. SDXL: `clip_l` and `clip_g`, rows for each text
-encoder, as sd-scripts, A1111 and ComfyUI have them. There, and in sd-scripts' own `emb_params`, the
-word is the file's name.
+encoder, as sd-scripts, A1111 and ComfyUI have them. There, in sd-scripts' own `emb_params` and in
+OneTrainer's `emp_params`, the word is the file's name.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sdlearn.models.file_kinds import BUNDLED, NAMELESS_KEYS, SDXL_KEYS, kind_of
 from sdlearn.models.prompts import check_new_token
-from sdlearn.models.tensor_files import opened, write_tensors
+from sdlearn.models.tensor_files import OWN_ENTRY, check_finite, opened, own_entry, write_tensors
 
 if TYPE_CHECKING:
     from sdlearn.models.stable_diffusion import StableDiffusion
-
-SDXL_KEYS = ("clip_l", "clip_g")  # in the order of the text encoders
-NAMELESS_KEYS = {*SDXL_KEYS, "emb_params"}  # that do not tell the word
 
 
 def with_token_rows(sd: StableDiffusion, token: str, *rows: torch.Tensor) -> StableDiffusion:
@@ -70,6 +68,8 @@ def read_learned_embeds(path: Path) -> tuple[str, list[torch.Tensor]]:
         )
     with opened(path) as file:
         keys = list(file.keys())
+        if kind_of(keys) == "model":
+            raise ValueError(f"{path} is a whole model and no word: give it as the model")
         if set(keys) == set(SDXL_KEYS):
             keys = list(SDXL_KEYS)
         elif len(keys) != 1:
@@ -77,23 +77,51 @@ def read_learned_embeds(path: Path) -> tuple[str, list[torch.Tensor]]:
                 f"{path} holds {len(keys)} tensors: a Textual Inversion file holds one, named by "
                 "its token, or clip_l and clip_g"
             )
-        rows = [file.get_tensor(key) for key in keys]
-        record = json.loads((file.metadata() or {}).get("sdlearn", "{}"))
+        rows = [_rows(file.get_tensor(key), path) for key in keys]
+        config = own_entry(file, path).get("config", {})
     token = keys[0]
     if token in NAMELESS_KEYS:
-        token = record.get("config", {}).get("placeholder_token", path.stem)
-    return token, [own.reshape(-1, own.shape[-1]) for own in rows]
+        token = str(config.get("placeholder_token", path.stem))
+    return token, rows
+
+
+def read_bundled_words(path: Path) -> dict[str, list[torch.Tensor]]:
+    """Read the words that come with a LoRA in one file: token -> its rows, as those of a word."""
+    words: dict[str, dict[str, torch.Tensor]] = {}
+    with opened(path) as file:
+        for key in (key for key in file.keys() if key.startswith(BUNDLED)):  # noqa: SIM118
+            token, _, kind = key.removeprefix(BUNDLED).removesuffix(".*").rpartition(".")
+            words.setdefault(token, {})[kind] = _rows(file.get_tensor(key), path)
+    return {
+        token: [rows[kind] for kind in sorted(rows, key=_order)] for token, rows in words.items()
+    }
+
+
+def _order(kind: str) -> int:
+    return SDXL_KEYS.index(kind) if kind in SDXL_KEYS else 0
+
+
+def _rows(tensor: torch.Tensor, path: Path) -> torch.Tensor:
+    """The rows (n, D) in a file's tensor; ValueError for what are no rows of finite numbers."""
+    if tensor.ndim not in (1, 2) or not tensor.numel():
+        raise ValueError(f"{path} holds a tensor of {tuple(tensor.shape)}, which are no rows")
+    check_finite(tensor, str(path))
+    return tensor.reshape(-1, tensor.shape[-1])
 
 
 def write_learned_embeds(
-    path: Path, token: str, rows: Sequence[torch.Tensor], record: Mapping[str, Any]
+    path: Path,
+    token: str,
+    rows: Sequence[torch.Tensor],
+    record: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a Textual Inversion file with its record in the header.
+    """Write a Textual Inversion file with its record in the header, and what others read there.
 
     `rows` (n, D) of each text encoder are written as float32.
     """
     keys = SDXL_KEYS if len(rows) > 1 else (token,)
-    facts = {"sdlearn": json.dumps(record, ensure_ascii=False)}
+    facts = {OWN_ENTRY: json.dumps(record, ensure_ascii=False), **(metadata or {})}
     write_tensors(path, dict(zip(keys, rows, strict=True)), facts)
     return path
 

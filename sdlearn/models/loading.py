@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import snapshot_download
@@ -26,7 +25,9 @@ from transformers import (
 )
 
 from sdlearn.models.quiet import without_loading_bar
+from sdlearn.models.records import read_json
 from sdlearn.models.registry import SOURCES, ModelSource, shipped_folder
+from sdlearn.models.samplers import noise_scheduler_class
 from sdlearn.models.single_file import open_single_file
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
@@ -38,6 +39,11 @@ PARTS = {  # of each pipeline that can be opened, those with weights
     "StableDiffusionPipeline": ("text_encoder", "vae", "unet"),
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2", "vae", "unet"),
 }
+TOKENIZERS = {
+    "StableDiffusionPipeline": ("tokenizer",),
+    "StableDiffusionXLPipeline": ("tokenizer", "tokenizer_2"),
+}
+FETCH = "fetch the model again"
 NEEDED_FILES = [
     "model_index.json",
     "tokenizer*/*",
@@ -48,7 +54,10 @@ NEEDED_FILES = [
         for name in ("config.json", "*model*.safetensors*")
     ],
 ]
-SAFE: dict[str, Any] = {"use_safetensors": True}
+LOCAL: dict[str, Any] = {"local_files_only": True}  # a folder never leads to the hub
+SAFE: dict[str, Any] = {"use_safetensors": True, **LOCAL}
+VOCABULARY = ("tokenizer.json", "vocab.json")  # either makes a tokenizer's folder whole
+LEADS_ELSEWHERE = "adapter_config.json"  # transformers would fetch the model that it names
 SPARE_FILES = ["*.fp16.*", "*.non_ema.*"]  # other copies of the same weights
 
 
@@ -88,6 +97,7 @@ def load(
         train_steps=dict(source.train_steps) if source else {},
         snr_gammas=dict(source.snr_gammas) if source else {},
     )
+    _check_numbers(sd)
     for model in (sd.vae, sd.unet):  # measured on a CPU: a training step is 10 % faster or more
         model.to(memory_format=torch.channels_last)
     return sd.freeze().to(device, dtype)
@@ -102,7 +112,7 @@ def _open_folder(folder: Path) -> StableDiffusion:
     for name, model in bar:
         with without_loading_bar(), broken_named(folder / name):
             parts[name] = model.from_pretrained(folder / name, **SAFE)
-    parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer", **LOCAL)
     parts["noise_scheduler"] = _load_scheduler(folder)
     if kind == "StableDiffusionXLPipeline":
         return StableDiffusionXL(**parts, **_load_second_encoder(folder))
@@ -181,7 +191,7 @@ def _not_fetched(errors: Mapping[str, Exception]) -> OSError:
 
 def _load_second_encoder(folder: Path) -> dict[str, Any]:
     """SDXL's second tokenizer and text encoder."""
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", **LOCAL)
     text_encoder = load_text_encoder(
         folder / "text_encoder_2", CLIPTextModelWithProjection, tokenizer.eos_token_id
     )
@@ -193,10 +203,15 @@ def _check_folder(folder: Path) -> str:
     index = folder / "model_index.json"
     if not index.is_file():
         raise FileNotFoundError(f"{folder} has no model_index.json: give a diffusers folder")
-    kind = _read_json(index).get("_class_name")
-    if kind not in PARTS:
+    kind = read_json(index, FETCH).get("_class_name")
+    if not isinstance(kind, str) or kind not in PARTS:
         raise ValueError(f"{folder} is a {kind}: only {' and '.join(PARTS)} can be opened")
     for part in PARTS[kind]:
+        if (folder / part / LEADS_ELSEWHERE).exists():
+            raise ValueError(
+                f"{folder / part / LEADS_ELSEWHERE} names a model elsewhere: merge the adapter "
+                "into the weights"
+            )
         if not (folder / part / "config.json").is_file():
             raise FileNotFoundError(f"{folder / part} has no config.json: the model is incomplete")
         if any((folder / part).glob("*.safetensors")):
@@ -207,20 +222,33 @@ def _check_folder(folder: Path) -> str:
                 "opened: convert it to safetensors"
             )
         raise FileNotFoundError(f"{folder / part} has no .safetensors: the model is incomplete")
+    for name in TOKENIZERS[kind]:
+        if not any((folder / name / file).is_file() for file in VOCABULARY):
+            raise FileNotFoundError(
+                f"{folder / name} has no vocabulary ({' or '.join(VOCABULARY)}): the model is "
+                "incomplete"
+            )
     return kind
 
 
 def _load_scheduler(folder: Path) -> Any:
     """The noise scheduler, of whichever diffusers class the folder names."""
-    config = _read_json(folder / "scheduler" / "scheduler_config.json")
-    scheduler_class = getattr(diffusers, config.get("_class_name", ""), None)
-    if scheduler_class is None:
-        raise ValueError(f"{folder / 'scheduler'} names no scheduler of diffusers: mend its config")
-    return scheduler_class.from_pretrained(folder / "scheduler")
+    config = read_json(folder / "scheduler" / "scheduler_config.json", FETCH)
+    kind = noise_scheduler_class(config.get("_class_name"), str(folder / "scheduler"))
+    return kind.from_pretrained(folder / "scheduler", **LOCAL)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: fetch the model again") from error
+def _check_numbers(sd: StableDiffusion) -> None:
+    """Raise ValueError for settings with which every picture would be noise or nothing."""
+    scale = sd.vae.config.scaling_factor
+    if not (isinstance(scale, int | float) and math.isfinite(scale) and scale > 0):
+        raise ValueError(
+            f"the VAE of {sd.name} has a scaling_factor of {scale}, which has to be a number "
+            "above 0: mend its config.json"
+        )
+    betas = getattr(sd.noise_scheduler, "betas", torch.zeros(1))
+    if not ((betas >= 0) & (betas <= 1)).all():
+        raise ValueError(
+            f"the noise scheduler of {sd.name} has betas that are no shares from 0 to 1: mend its "
+            "scheduler_config.json"
+        )

@@ -1,28 +1,19 @@
-"""What files call the layers that a LoRA updates."""
+"""What files call the layers that a LoRA updates: one table, by which they are written and read."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sdlearn.models.lora import layers_of, parts_of
+from sdlearn.models.original_keys import unet_path
+from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
 from sdlearn.models.text_encoder import WRAPPER
 
 if TYPE_CHECKING:
     from sdlearn.models.stable_diffusion import StableDiffusion
 
-RESNET_NAMES = {  # diffusers' name of a layer -> Stability's
-    "conv1": "in_layers.2",
-    "conv2": "out_layers.3",
-    "time_emb_proj": "emb_layers.1",
-    "conv_shortcut": "skip_connection",
-}
-
-
-KOHYA_NAMES = {  # kohya's names of SDXL's own layers, which diffusers knows by no other
-    "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-}
+COMFYUI_CLIPS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
 
 
 def file_path(part: str, path: str) -> str:
@@ -35,50 +26,42 @@ def file_path(part: str, path: str) -> str:
     return WRAPPER + path
 
 
-def kohya_prefix(part: str, parts: int) -> str:
-    """Return how kohya's keys of a part begin, in a model of so many parts: SDXL has three."""
-    if part == "unet":
-        return "lora_unet"
-    number = "2" if part.endswith("_2") else "1"
-    return "lora_te" if parts == 2 else f"lora_te{number}"
+def kohya_name(sd: StableDiffusion, part: str, path: str) -> str:
+    """Return kohya's name of a layer: a prefix, and the path with every dot an underscore.
 
-
-def kohya_name(part: str, path: str, parts: int) -> str:
-    """Return kohya's name of a layer: a prefix, and the path with every dot an underscore."""
-    name = KOHYA_NAMES.get(path, file_path(part, path))
-    return f"{kohya_prefix(part, parts)}_{name.replace('.', '_')}"
+    Of SDXL's U-Net sd-scripts knows Stability's paths only, of Stable Diffusion 1's diffusers'.
+    """
+    is_xl = isinstance(sd, StableDiffusionXL)
+    prefix, name = "lora_unet", file_path(part, path)
+    if part != "unet":
+        number = "2" if part.endswith("_2") else "1"
+        prefix = f"lora_te{number if is_xl else ''}"
+    elif is_xl:
+        name = unet_path(path, sd.unet.config) or name
+    return f"{prefix}_{name.replace('.', '_')}"
 
 
 def known_names(sd: StableDiffusion) -> dict[str, tuple[str, str]]:
-    """Return every name that a file may give to a layer -> (part, path) of this model.
-
-    kohya's SDXL files follow Stability's own names of the U-Net's blocks.
-    """
-    models = parts_of(sd)
-    names: dict[str, tuple[str, str]] = {}
-    for part, model in models.items():
-        for path in layers_of(model):
-            place = part, path
-            names[f"{part}.{path}"] = names[f"{part}.{file_path(part, path)}"] = place
-            names[kohya_name(part, path, len(models))] = place
-            other = _stability_path(path, sd.unet.config.layers_per_block)
-            if part == "unet" and other is not None:
-                names[f"lora_unet_{other.replace('.', '_')}"] = place
-    return names
+    """Return every name that a file may give to a layer -> (part, path) of this model."""
+    return {
+        name: (part, path)
+        for part, model in parts_of(sd).items()
+        for path in layers_of(model)
+        for name in _names(sd, part, path)
+    }
 
 
-def _stability_path(path: str, layers_per_block: int) -> str | None:
-    """A U-Net layer's path in Stability's own code, for residual and attention blocks."""
-    match = re.fullmatch(
-        r"(down|mid|up)_blocks?\.(?:(\d+)\.)?(resnets|attentions)\.(\d+)\.(.+)", path
-    )
-    if match is None:
-        return None
-    side, block, kind, layer, rest = match.groups()
-    is_attention = kind == "attentions"
-    rest = rest if is_attention else RESNET_NAMES.get(rest, rest)
-    if side == "mid":
-        return f"middle_block.{1 if is_attention else 2 * int(layer)}.{rest}"
-    number = int(block) * (layers_per_block + 1) + int(layer)
-    name = f"input_blocks.{number + 1}" if side == "down" else f"output_blocks.{number}"
-    return f"{name}.{int(is_attention)}.{rest}"
+def _names(sd: StableDiffusion, part: str, path: str) -> Iterator[str]:
+    """What diffusers, kohya, LyCORIS, peft and ComfyUI call one layer."""
+    in_file = file_path(part, path)
+    yield f"{part}.{path}"
+    yield f"{part}.{in_file}"
+    yield kohya_name(sd, part, path)
+    if part != "unet":
+        yield f"text_encoders.{COMFYUI_CLIPS[part]}.transformer.{in_file}"
+        return
+    yield f"base_model.model.{path}"
+    for own in filter(None, (path, unet_path(path, sd.unet.config))):
+        yield f"lora_unet_{own.replace('.', '_')}"
+        yield f"lycoris_{own.replace('.', '_')}"
+        yield f"diffusion_model.{own}"

@@ -120,24 +120,35 @@ def _places(model: Any, place: Callable[[str], Place]) -> dict[str, Place]:
 
 def _unet_key(key: str, config: Any) -> str:
     path, _, kind = key.rpartition(".")
-    if path in UNET_ENDS:
-        return f"{UNET_ENDS[path]}.{kind}"
-    match = re.fullmatch(r"(down|mid|up)_blocks?\.(?:(\d+)\.)?([a-z]+)\.(\d+)\.(.+)", path)
-    if match is None or "lora_" in path or "base_layer" in path:
+    found = None if "lora_" in path or "base_layer" in path else unet_path(path, config)
+    if found is None:
         raise _no_place(key)
+    return f"{found}.{kind}"
+
+
+def unet_path(path: str, config: Any) -> str | None:
+    """Return Stability's path of a U-Net's layer, by diffusers'; None for what has none.
+
+    `config` is that of diffusers' U-Net. Whole models and kohya's LoRAs of SDXL go by these.
+    """
+    if path in UNET_ENDS:
+        return UNET_ENDS[path]
+    match = re.fullmatch(r"(down|mid|up)_blocks?\.(?:(\d+)\.)?([a-z]+)\.(\d+)\.(.+)", path)
+    if match is None:
+        return None
     side, block, group, layer, rest = match.groups()
     rest = UNET_RESNET.get(rest, rest) if group == "resnets" else rest
     if side == "mid":
-        return f"middle_block.{2 * int(layer) + (group == 'attentions')}.{rest}.{kind}"
+        return f"middle_block.{2 * int(layer) + (group == 'attentions')}.{rest}"
     first = int(block) * (config.layers_per_block + 1)
     if group == "downsamplers":
-        return f"input_blocks.{first + config.layers_per_block + 1}.0.op.{kind}"
+        return f"input_blocks.{first + config.layers_per_block + 1}.0.op"
     if group == "upsamplers":
         after = 2 if "CrossAttn" in config.up_block_types[int(block)] else 1
-        return f"output_blocks.{first + config.layers_per_block}.{after}.{rest}.{kind}"
+        return f"output_blocks.{first + config.layers_per_block}.{after}.{rest}"
     number = first + int(layer)
     name = f"input_blocks.{number + 1}" if side == "down" else f"output_blocks.{number}"
-    return f"{name}.{int(group == 'attentions')}.{rest}.{kind}"
+    return f"{name}.{int(group == 'attentions')}.{rest}"
 
 
 def _vae_place(key: str, blocks: int) -> Place:

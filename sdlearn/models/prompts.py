@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from sdlearn.models.writing import check_utf8
+
 WARNED: set[str] = set()  # prompts that were longer than a text encoder reads
 MOST_WARNED = 3
 
@@ -39,7 +41,7 @@ def warn_of_cut(texts: Sequence[str], tokenizer: Any, length: int) -> None:
         ).offset_mapping
         if len(every) > length:
             WARNED.add(text)
-            rest = text[every[length - 1][0] :].strip()
+            rest = shortened(text[every[length - 1][0] :].strip())
             last = "; others are cut without a word" if len(WARNED) == MOST_WARNED else ""
             warnings.warn(
                 f'"{rest}" is not read: a prompt has {length} tokens at most and this one has '
@@ -48,8 +50,14 @@ def warn_of_cut(texts: Sequence[str], tokenizer: Any, length: int) -> None:
             )
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """A text that is shown: of a long one the beginning."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def check_new_token(token: str, tokenizer: Any) -> None:
     """Raise ValueError unless a token is free to be taught: not empty, one word, not known yet."""
+    check_utf8(token, "the placeholder_token")
     if not token or token != token.strip() or re.search(r"\s", token):
         raise ValueError(
             f'the placeholder_token "{token}" must be one word without spaces, such as <my-cat>'

@@ -30,14 +30,33 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises ValueError for a record that cannot be read.
     """
     file = path / RECORD_NAME
-    if not file.is_file():
-        return {}
+    return read_json(file, "take it out, or save the artefact again") if file.is_file() else {}
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+    """Read a file that holds a JSON object; ValueError, with what mends it, where it does not."""
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{file} cannot be read: take it out, or save the artefact again"
-        ) from error
+        return json_object(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a JSON object: {mend}") from error
+
+
+def json_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Read a JSON object; ValueError, naming where it stands, for anything else."""
+    value = parse_json(text, where)
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: holds {json.dumps(value)[:40]}, where a JSON object should be")
+    return value
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Read JSON; ValueError, naming where it stands, for what cannot be read."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not JSON ({error.msg} at character {error.pos + 1})") from error
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, brackets without end
+        raise ValueError(f"{where}: JSON that is not to be read ({error})") from error
 
 
 def keep_record(path: Path, settings: Mapping[str, Any], *, what: str, mend: str) -> None:
@@ -50,10 +69,7 @@ def keep_record(path: Path, settings: Mapping[str, Any], *, what: str, mend: str
         with replaced_when_complete(path) as unfinished:
             unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         return
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {mend}") from error
+    saved = read_json(path, mend)
     here = json.loads(json.dumps(settings))
     changed = [f"{k} was {saved.get(k)!r}, is {here[k]!r}" for k in here if saved.get(k) != here[k]]
     if changed:

@@ -35,6 +35,7 @@ class Sampler:
     scheduler: str  # name of the class
     library: str = "diffusers"  # the module that has it
     settings: Mapping[str, Any] = field(default_factory=dict)
+    web_ui: str = ""  # what A1111 and others call it in a picture's settings; "": they have none
 
 
 def _quasi_taylor(**settings: Any) -> Sampler:
@@ -46,15 +47,20 @@ def _quasi_taylor(**settings: Any) -> Sampler:
 # are ours as diffusers' go astray with "trailing" for some numbers of steps (its issue 9261).
 SAMPLERS: dict[str, Sampler] = {
     "dpm++": Sampler(
-        scheduler="DPMSolverMultistepScheduler", settings={"timestep_spacing": "linspace"}
+        scheduler="DPMSolverMultistepScheduler",
+        settings={"timestep_spacing": "linspace"},
+        web_ui="DPM++ 2M",
     ),
     "unipc": Sampler(
-        scheduler="UniPCMultistepScheduler", settings={"timestep_spacing": "linspace"}
+        scheduler="UniPCMultistepScheduler",
+        settings={"timestep_spacing": "linspace"},
+        web_ui="UniPC",
     ),
     "ddim": Sampler(
         library=OURS,
         scheduler="PlainDDIMScheduler",
         settings=FOR_OURS | {"set_alpha_to_one": True},
+        web_ui="DDIM",
     ),
     "ddpm": Sampler(
         library=OURS,
@@ -91,3 +97,17 @@ def make_sampler(name: str, noise_scheduler: Any) -> SchedulerMixin:
     sampler = SAMPLERS[name]
     kind = getattr(import_module(sampler.library), sampler.scheduler)
     return kind.from_config(noise_scheduler.config, **sampler.settings)
+
+
+def noise_scheduler_class(name: Any, where: str) -> Any:
+    """Return diffusers' scheduler of a name that a file gives; ValueError where it is none.
+
+    Whatever else a file may name is not touched.
+    """
+    import diffusers
+
+    is_name = isinstance(name, str) and name.isidentifier() and name.endswith("Scheduler")
+    found = getattr(diffusers, name, None) if is_name else None
+    if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin)):
+        raise ValueError(f"{where} names no scheduler of diffusers ({str(name)[:40]}): mend it")
+    return found

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -21,19 +21,25 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from sdlearn.models.architectures import ARCHITECTURES
 from sdlearn.models.clip_tokenizer import clip_tokenizer
+from sdlearn.models.model_metadata import model_spec
 from sdlearn.models.original_keys import CLIP, UNET, XL_OPEN_CLIP, Place, as_in_file, places
+from sdlearn.models.samplers import noise_scheduler_class
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
-from sdlearn.models.tensor_files import opened
-from sdlearn.models.writing import replaced_when_complete
+from sdlearn.models.tensor_files import OWN_ENTRY, opened, own_entry
+from sdlearn.models.writing import full_disk_named, replaced_when_complete
 
 WORDS = "text_model.embeddings.token_embedding.weight"
-KINDS = {f"{XL_OPEN_CLIP}token_embedding.weight": "sdxl", f"{CLIP}{WORDS}": "sd15"}
+KINDS = {
+    f"{XL_OPEN_CLIP}token_embedding.weight": "sdxl",
+    f"{CLIP}{WORDS}": "sd15",
+    f"{CLIP}{WORDS.removeprefix('text_model.')}": "sd15",  # merges of the first months
+}
+SCALE = ".scale_weight"  # of a weight in 8 bits, beside it
 MARKS = {  # keys without content that ComfyUI goes by -> the noise scheduler's settings
     "v_pred": ("prediction_type", "v_prediction"),
     "ztsnr": ("rescale_betas_zero_snr", True),
 }
-HEADER = "sdlearn"  # our entry in the header
 
 
 def open_single_file(path: Path) -> StableDiffusion:
@@ -44,19 +50,21 @@ def open_single_file(path: Path) -> StableDiffusion:
     with opened(path) as file:
         keys = set(file.keys())
         is_xl = _kind(keys, path) == "sdxl"
-        header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-        configs = header.get("parts") or _published(keys, "sdxl" if is_xl else "sd15")
-        sd = _build(configs, header.get("tokenizers", {}), is_xl)
+        sd = _from_header(own_entry(file, path), keys, is_xl, path)
         for name, found in places(sd).items():
             model = getattr(sd, name)
             shapes = {key: weight.shape for key, weight in model.state_dict().items()}
+            found = {key: _as_here(place, keys) for key, place in found.items()}
             missing = sorted({place.key for place in found.values()} - keys)
             if missing:
                 raise ValueError(
                     f"{path} lacks {missing[0]}: fetch the whole file, or give a model of another "
                     "shape as a diffusers folder"
                 )
-            weights = {key: _read(file, place, shapes[key], path) for key, place in found.items()}
+            scales = {key for key in keys if key.endswith(SCALE)}
+            weights = {
+                key: _read(file, place, shapes[key], path, scales) for key, place in found.items()
+            }
             model.load_state_dict(weights, assign=True)
     return sd
 
@@ -83,8 +91,9 @@ def save_single_file(
         if sd.noise_scheduler.config.get(setting) == value:
             tensors[mark] = torch.zeros(0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_when_complete(path) as unfinished:
-        save_file(tensors, unfinished, metadata={"format": "pt", HEADER: json.dumps(_header(sd))})
+    metadata = {"format": "pt", OWN_ENTRY: json.dumps(_header(sd)), **model_spec(sd, path.stem, {})}
+    with full_disk_named(path), replaced_when_complete(path) as unfinished:
+        save_file(tensors, unfinished, metadata=metadata)
     return path
 
 
@@ -97,6 +106,25 @@ def check_single_file(sd: StableDiffusion) -> None:
     """Raise ValueError for a model that no single file is known for."""
     if not isinstance(sd, StableDiffusionXL) and sd.unet.config.use_linear_projection:
         raise ValueError("Stable Diffusion 2 has other names in a single file: save a folder")
+
+
+def _from_header(
+    header: Mapping[str, Any], keys: set[str], is_xl: bool, path: Path
+) -> StableDiffusion:
+    """A model without weights, built as our header says, or else as published."""
+    configs = header.get("parts") or _published(keys, "sdxl" if is_xl else "sd15")
+    try:
+        return _build(configs, header.get("tokenizers", {}), is_xl)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}, its header: does not say how a model is built ({error}): fetch the file again"
+        ) from error
+
+
+def _as_here(place: Place, keys: set[str]) -> Place:
+    """A weight's place in a file, where merges of the first months leave a level out."""
+    short = place.key.replace(f"{CLIP}text_model.", CLIP, 1)
+    return replace(place, key=short) if place.key not in keys and short in keys else place
 
 
 def _kind(keys: set[str], path: Path) -> str:
@@ -123,8 +151,8 @@ def _build(configs: Mapping[str, Any], tokenizers: Mapping[str, Any], is_xl: boo
     """A model without weights."""
     parts: dict[str, Any] = {"tokenizer": _tokenizer(tokenizers.get("tokenizer"))}
     scheduler = dict(configs["noise_scheduler"])
-    scheduler_class = getattr(diffusers, scheduler.pop("_class_name"))
-    parts["noise_scheduler"] = scheduler_class.from_config(scheduler)
+    kind = noise_scheduler_class(scheduler.pop("_class_name"), "its noise_scheduler")
+    parts["noise_scheduler"] = kind.from_config(scheduler)
     with init_empty_weights(include_buffers=False):
         parts["unet"] = UNet2DConditionModel.from_config(dict(configs["unet"]))
         parts["vae"] = AutoencoderKL.from_config(dict(configs["vae"]))
@@ -137,8 +165,14 @@ def _build(configs: Mapping[str, Any], tokenizers: Mapping[str, Any], is_xl: boo
     return (StableDiffusionXL if is_xl else StableDiffusion)(**parts)
 
 
-def _read(file: Any, place: Place, shape: torch.Size, path: Path) -> torch.Tensor:
-    weight = place.read(file.get_tensor(place.key))
+def _read(
+    file: Any, place: Place, shape: torch.Size, path: Path, scales: Collection[str]
+) -> torch.Tensor:
+    tensor = file.get_tensor(place.key)
+    scale = place.key.removesuffix(".weight") + SCALE
+    if place.key.endswith(".weight") and scale in scales:  # ComfyUI's scaled fp8
+        tensor = tensor.float() * file.get_tensor(scale).float()
+    weight = place.read(tensor)
     if weight.shape != shape:
         raise ValueError(
             f"{path} has {place.key} of {tuple(weight.shape)} and not {tuple(shape)}: its model "

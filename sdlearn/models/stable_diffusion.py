@@ -15,6 +15,7 @@ from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.dtypes import take_any_dtype
 from sdlearn.models.prompts import expand_prompt, warn_of_cut
 from sdlearn.models.samplers import check_steps
+from sdlearn.models.writing import check_utf8
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
@@ -243,6 +244,8 @@ def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], length: int) -> 
 
     Warns of what is cut off.
     """
+    for prompt in prompts:
+        check_utf8(prompt, "a prompt")
     texts = [expand_prompt(prompt, tokenizer) for prompt in prompts]
     encoded = tokenizer(
         texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
-from sdlearn.models.writing import replaced_when_complete
+from sdlearn.models.records import json_object
+from sdlearn.models.writing import full_disk_named, replaced_when_complete
+
+OWN_ENTRY = "sdlearn"  # ours in the header
 
 
 @contextmanager
@@ -30,11 +34,37 @@ def opened(path: Path) -> Iterator[Any]:
         yield file
 
 
+def own_entry(file: Any, path: Path) -> dict[str, Any]:
+    """Return what saving wrote into a file's header; ValueError where it is no JSON object."""
+    record = json_object((file.metadata() or {}).get(OWN_ENTRY, "{}"), f"{path}, its header")
+    if not isinstance(record.get("config", {}), dict):
+        raise ValueError(f"{path}, its header: config holds no JSON object")
+    return record
+
+
 def write_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors as float32; the file takes the place of an earlier one when it is whole."""
-    plain = {key: value.detach().float().cpu().contiguous() for key, value in tensors.items()}
+    """Write tensors as float32; the file takes the place of an earlier one when it is whole.
+
+    Raises OSError, naming the file, where there is no room for it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_when_complete(path) as unfinished:
-        save_file(plain, unfinished, metadata={"format": "pt", **metadata})
+    with full_disk_named(path), replaced_when_complete(path) as unfinished:
+        save_file(_plain(tensors), unfinished, metadata={"format": "pt", **metadata})
+
+
+def content_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of a file of tensors without its header, as sd-scripts names a LoRA."""
+    data = save(_plain(tensors))
+    return hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
+
+
+def check_finite(tensor: torch.Tensor, what: str) -> None:
+    """Raise ValueError for weights that are no numbers, or infinite ones."""
+    if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
+        raise ValueError(f"{what} holds what are no finite numbers: train or fetch it again")
+
+
+def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value.detach().float().cpu().contiguous() for key, value in tensors.items()}

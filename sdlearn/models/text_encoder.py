@@ -21,10 +21,12 @@ def load_text_encoder(folder: Path, model_class: Any, eos_token_id: int) -> Any:
     The configurations of Stable Diffusion 1.5 and SDXL name a wrong one, 2, upon which transformers
     pools at the token with the highest id: a learned one, where the prompt has one.
     """
-    config = CLIPTextConfig.from_pretrained(folder)
+    config = CLIPTextConfig.from_pretrained(folder, local_files_only=True)
     config.eos_token_id = eos_token_id
     with without_loading_bar(), broken_named(folder):
-        return model_class.from_pretrained(folder, config=config, use_safetensors=True)
+        return model_class.from_pretrained(
+            folder, config=config, use_safetensors=True, local_files_only=True
+        )
 
 
 def save_text_encoder(
