@@ -193,7 +193,7 @@ def test_what_is_saved_opens_again_and_draws_the_same(whole, tiny, tiny_folder, 
 
 def test_sdxl_is_told_the_sizes_of_pictures_of_every_shape(tiny_xl, shapes):
     method = trained(tiny_xl, shapes, train_text_encoder=True)
-    told = method.feed.moments.time_ids
+    told = method.source.moments.time_ids
     assert told[1].tolist() == [40, 72, 0, 1, 24, 40]  # scaled to 24 x 43
     assert method.trained().keys() == {"unet", "text_encoder", "text_encoder_2"}
 
