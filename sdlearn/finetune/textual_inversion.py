@@ -127,7 +127,7 @@ class TextualInversion(DenoisingStage):
             write_card(written, {**facts, "made": self.made})
         return path / file.name
 
-    def _write(self, file: Path, rows: list[torch.Tensor], facts: dict[str, Any]) -> Path:
+    def _write(self, file: Path, rows: Sequence[torch.Tensor], facts: dict[str, Any]) -> Path:
         spec = model_spec(self.sd, file.stem, {**facts, "made": self.made}, self.name)
         return write_learned_embeds(file, self.config.placeholder_token, rows, facts, spec)
 
