@@ -5,6 +5,8 @@
 #   make test-browser   the notebooks' sliders and buttons, in a browser (needs Chromium)
 #   make lab    JupyterLab on the notebooks
 #   make slides    the talk as two decks that need no network, in outputs/slides
+#   make book    the course as a book to read in a browser, in book/_build/html
+#   make book-pdf    the same as one PDF (needs Chromium)
 #   make present   the talk live, in a browser: Alt+R begins
 #   make lint   style and types
 #   make notebooks   the learners' notebooks anew from notebooks/source
@@ -15,11 +17,13 @@
 #   TORCH     the torch to install; it comes first and exactly, so that nothing else chooses it
 #   PIP_ARGS  options for pip. On Linux, pip's default torch brings CUDA libraries of several GB;
 #             for the small CPU build, give the options that PyTorch's "Get started" page shows.
+#   CONSTRAINTS  the versions of everything else; /dev/null: the newest
 #   WORKERS   processes that run tests at a time, of one thread and about 3 GB each
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=
 WORKERS ?= 2
+CONSTRAINTS ?= constraints.txt
 
 VENV := .venv
 VENV_COLAB := .venv-colab
@@ -29,14 +33,15 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 # a file is run by one worker: the cells of a notebook belong together
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-browser lab slides present lint notebooks solved test-colab clean
+.PHONY: demo test test-browser lab slides book book-pdf present lint notebooks solved test-colab clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
 	$(OFFLINE) $(VENV)/bin/sdlearn demo
 
-test: $(VENV)/installed-test
+# With nbgrader, which Colab's versions (`make test-colab`) rule out.
+test: $(VENV)/installed-test,nbgrader
 	$(OFFLINE) OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST)
 
 # JupyterLab and a headless Chromium, which has to be there already (the tests say how).
@@ -49,6 +54,12 @@ lab: $(VENV)/installed-notebooks
 
 slides: $(VENV)/installed-slides
 	$(OFFLINE) $(VENV)/bin/python -m tools.slides
+
+book: $(VENV)/installed-book
+	$(OFFLINE) $(VENV)/bin/python -m tools.book
+
+book-pdf: $(VENV)/installed-browser
+	$(OFFLINE) $(VENV)/bin/python -m tools.book --pdf
 
 # An environment of its own: RISE works in the classic notebook only.
 present: $(VENV_LIVE)/installed-live
@@ -82,11 +93,11 @@ clean:
 	touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt $(VENV)/has-torch
-	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e .
+	$(VENV)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS) -e .
 	touch $@
 
 $(VENV)/installed-%: pyproject.toml constraints.txt $(VENV)/has-torch
-	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[$*]"
+	$(VENV)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS) -e ".[$*]"
 	touch $@
 
 $(VENV_COLAB)/installed-%: pyproject.toml constraints-colab.txt $(VENV_COLAB)/has-torch
@@ -94,7 +105,7 @@ $(VENV_COLAB)/installed-%: pyproject.toml constraints-colab.txt $(VENV_COLAB)/ha
 	touch $@
 
 $(VENV_LIVE)/installed-%: pyproject.toml constraints.txt $(VENV_LIVE)/has-torch
-	$(VENV_LIVE)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[$*]"
+	$(VENV_LIVE)/bin/python $(PIP_INSTALL) -c $(CONSTRAINTS) -e ".[$*]"
 	touch $@
 
 .PRECIOUS: %/has-torch $(VENV)/installed-% $(VENV_COLAB)/installed-% $(VENV_LIVE)/installed-%

@@ -1,6 +1,7 @@
 """What is installed where: light imports, one list of packages, and a wheel that is complete."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -118,12 +119,58 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_the_wheel_carries_the_package_mini_and_the_licences(checkout, tmp_path):
+@pytest.fixture
+def wheel(checkout: Path, tmp_path: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps"]
     options = ["--no-index", "--quiet", "--wheel-dir", str(tmp_path), str(checkout)]
     subprocess.run([*command, *options], check=True)
-    (wheel,) = tmp_path.glob("sdlearn-*.whl")
+    (path,) = tmp_path.glob("sdlearn-*.whl")
+    return path
+
+
+def test_workflows_call_the_makefile_and_nothing_else():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
+    assert workflows
+    for path in workflows:
+        for job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values():
+            runs = [step["run"] for step in job["steps"] if "run" in step]
+            assert runs
+            named = job.get("strategy", {}).get("matrix", {}).get("target", [])
+            for run in runs:
+                assert run.startswith("make "), run
+                target = run.split()[1]
+                for name in named if target.startswith("${{") else [target]:
+                    assert re.search(rf"^{name}:", makefile, re.M), name
+
+
+def test_the_citation_and_the_development_container_are_of_this_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == sdlearn.__version__
+    assert citation["repository-code"] == PROJECT["urls"]["Repository"]
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8")
+    container = json.loads(re.sub(r"^//.*\n", "", text))
+    assert "whl/cpu" in container["postCreateCommand"]
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_a_folder_of_wheels_installs_the_package_without_a_network(wheel, tmp_path):
+    """As on Kaggle where the internet is off; what it needs besides is there already."""
+    options = ["--no-index", "--no-deps", "--quiet", "--find-links", str(wheel.parent)]
+    target = ["--target", str(tmp_path / "installed"), "sdlearn"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, *target], check=True)
+    code = f"import sys; sys.path[:0] = [{str(tmp_path / 'installed')!r}]; import sdlearn"
+    shown = [sys.executable, "-c", f"{code}; print(sdlearn.__file__)"]
+    done = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "installed")
+    text = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert "%pip install -q --no-index --find-links" in text
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_package_mini_and_the_licences(checkout, wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     files = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*")}
     modules = {name for name in files if name.startswith("sdlearn/") and name.endswith(".py")}

@@ -153,11 +153,16 @@ def _without_solution(cell: Any, variant: str) -> list[Any]:
     if cell.cell_type != "code" or not SOLUTION.search(cell.source + "\n"):
         return [cell]
     solution = SOLUTION.sub(lambda m: m["code"], cell.source + "\n").rstrip()
-    cell.source = SOLUTION.sub(_stub, cell.source + "\n").rstrip()
+    cell.source = stubbed(cell.source + "\n")
     if variant == "class":
         return [cell]
     folded = f"<details><summary>Solution</summary>\n\n```python\n{solution}\n```\n\n</details>"
     return [cell, nbformat.v4.new_markdown_cell(folded)]
+
+
+def stubbed(code: str) -> str:
+    """Code with stubs instead of its solutions."""
+    return SOLUTION.sub(_stub, code).rstrip()
 
 
 def _stub(match: re.Match[str]) -> str:

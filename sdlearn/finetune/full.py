@@ -31,7 +31,7 @@ MOST_CACHED_CAPTIONS = 1000  # states of SD 1.5 take 240 kB each
 class FullFineTuning(PartsMethod):
     """Learn a style, or a whole world of pictures, with all weights; the given model is unchanged.
 
-    Settings are those of `FullConfig`. It takes lists of pictures, `LazyFolder`s and streams.
+    Settings are those of `FullConfig`. It takes lists of pictures, streams, and a `LazyFolder`.
     """
 
     name = "full"
