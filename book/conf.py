@@ -33,6 +33,7 @@ html_css_files = ["book.css"]
 html_context = {"languages": languages, "default_mode": "auto"}
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # it fetches pages, which a browser refuses from a disk
 html_last_updated_fmt = None
 html_theme_options = {
     "repository_url": f"https://github.com/{repository()}",
