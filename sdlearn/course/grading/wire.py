@@ -22,6 +22,8 @@ ITEMS = 100_000  # of a list; a longer one, or an endless one, is cut
 def encode(value: Any) -> Any:
     """A value as JSON has it; a thing of another kind becomes the name of its type."""
     torch, stand_ins = (sys.modules.get(n) for n in ("torch", "sdlearn.course.checks.stand_ins"))
+    if value is ...:  # an answer that is still to be written
+        return None
     if value is None or isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
