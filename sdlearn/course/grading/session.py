@@ -28,7 +28,7 @@ def serve(channel: socket.socket) -> None:
     """Answer requests, a line of JSON each, until the grader has no more."""
     from IPython.core.interactiveshell import InteractiveShell
 
-    shell = InteractiveShell.instance()
+    shell: Any = InteractiveShell.instance()
     shell.history_manager.outputs = Forgetful()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
