@@ -15,21 +15,21 @@ LEFT_OPEN = [own.name.replace("_", "-") for own in fields(PlanConfig) if own.typ
 
 
 def add_explicit_booleans(words: Sequence[str]) -> list[str]:
-    """The words of a command, with `sdlearn train`'s flags as a plan has them: with a value.
+    """Return the words of a command, with `sdlearn train`'s flags as a plan has them: with a value.
 
     `--use-ema` becomes `--use-ema True` and `--no-use-ema` `--use-ema False`, as a plan leaves open
     what is not said.
     """
     if not words or words[0] != "plan":
         return list(words)
-    spelt: list[str] = []
+    explicit: list[str] = []
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name = word.removeprefix("--").removeprefix("no-")
         if not word.startswith("--") or name not in LEFT_OPEN or following in VALUES:
-            spelt.append(word)
+            explicit.append(word)
         else:
-            spelt += [f"--{name}", str(not word.startswith("--no-"))]
-    return spelt
+            explicit += [f"--{name}", str(not word.startswith("--no-"))]
+    return explicit
 
 
 @dataclass(frozen=True, kw_only=True)

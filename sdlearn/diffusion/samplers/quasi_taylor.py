@@ -11,7 +11,7 @@ What follows: on one point of data, order n has error h^n. On any other data the
 the true ones, and every order is a first-order method; as n grows, the step becomes DDIM's.
 
 Source: Tachibana et al. 2021, arXiv:2112.13339; formulas derived again from the two equations above
-(tests/test_samplers_quasi_taylor.py does it in symbols).
+(tests/diffusion/test_samplers_quasi_taylor.py does it in symbols).
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def test_single_pictures_have_no_diversity(judges, subject):
 
 
 def test_the_judges_accuracy_is_that_of_the_measurements():
-    path = Path(__file__).resolve().parents[1] / "data" / "mini" / "measurements.json"
+    path = Path(__file__).resolve().parents[2] / "data" / "mini" / "measurements.json"
     figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
     found = judges_accuracy("mini")
     assert found["attributes"]["hair"] == figures["attributes"]["hair"]["real"]
