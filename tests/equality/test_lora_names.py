@@ -2,16 +2,23 @@
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lora_to_diffusers
+from diffusers.loaders.lora_conversion_utils import (
+    _convert_non_diffusers_lora_to_diffusers,
+    _maybe_map_sgm_blocks_to_diffusers,
+)
 from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
 
 from sdlearn.models.architectures import SD15, SDXL
 from sdlearn.models.lora import LowRank, layers_of
 from sdlearn.models.lora_files import kohya_tensors
+from sdlearn.plan.blank import blank_model
 
 LAYER = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 RANK, ALPHA = 4, 1.5
+
+
+def model(architecture):
+    return blank_model(architecture, torch.float32)
 
 
 def update() -> LowRank:
@@ -23,7 +30,7 @@ def test_diffusers_writer_of_kohyas_keys_loses_every_alpha_but_the_rank():
     name = f"lora_unet_{LAYER.replace('.', '_')}"
     sides = {"lora_A": torch.ones(RANK, 8), "lora_B": torch.ones(8, RANK)}
     theirs = convert_state_dict_to_kohya({f"unet.{LAYER}.{s}.weight": t for s, t in sides.items()})
-    ours = kohya_tensors({"unet": {LAYER: update()}}, parts=2)
+    ours = kohya_tensors({"unet": {LAYER: update()}}, model(SD15))
     assert theirs.keys() == ours.keys()
     assert (float(theirs[f"{name}.alpha"]), float(ours[f"{name}.alpha"])) == (RANK, ALPHA)
 
@@ -32,7 +39,7 @@ def test_diffusers_writer_names_the_one_text_encoder_of_sd_1_as_the_first_of_two
     layer = "text_model.encoder.layers.0.self_attn.q_proj"
     sides = {"lora_A": torch.ones(RANK, 8), "lora_B": torch.ones(8, RANK)}
     state = {f"text_encoder.{layer}.{side}.weight": t for side, t in sides.items()}
-    ours = kohya_tensors({"text_encoder": {layer: update()}}, parts=2)
+    ours = kohya_tensors({"text_encoder": {layer: update()}}, model(SD15))
     assert {key.split("_text_model")[0] for key in ours} == {"lora_te"}
     theirs = convert_state_dict_to_kohya(state)
     assert {key.split("_text_model")[0] for key in theirs} == {"lora_te1"}
@@ -41,11 +48,11 @@ def test_diffusers_writer_names_the_one_text_encoder_of_sd_1_as_the_first_of_two
 @pytest.mark.parametrize("architecture", [SD15, SDXL])
 def test_diffusers_reader_finds_every_layer_and_alpha_under_our_names(architecture):
     """The other direction is right for these names, but a private function."""
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(**architecture.unet)
-    paths = list(layers_of(unet))
-    tensors = kohya_tensors({"unet": dict.fromkeys(paths, update())}, parts=2)
-    state, alphas = _convert_non_diffusers_lora_to_diffusers(dict(tensors))
+    sd = model(architecture)
+    paths = list(layers_of(sd.unet))
+    tensors = kohya_tensors({"unet": dict.fromkeys(paths, update())}, sd)
+    tensors = _maybe_map_sgm_blocks_to_diffusers(tensors, sd.unet.config)  # SDXL has Stability's
+    state, alphas = _convert_non_diffusers_lora_to_diffusers(tensors)
     assert len(state) == 2 * len(paths)
     assert len(alphas) == len(paths)
     assert set(alphas.values()) == {ALPHA}
