@@ -177,7 +177,7 @@ def test_the_wheel_carries_the_package_mini_and_the_licences(checkout, wheel):
     shipped = {
         f"sdlearn/_{name}"
         for name in files
-        if name.startswith(("data/mini/", "data/results/")) and "." in name
+        if name.startswith(("data/mini/", "data/results/", "data/drawings/")) and "." in name
     }
     assert modules | shipped | {"sdlearn/_data/licenses.json"} <= names
     assert "sdlearn/_data/other" not in names
