@@ -26,7 +26,7 @@ def held_out_attributes(
 ) -> list[dict[str, str]]:
     """What is asked of `number` held-out characters: all of it, or only what is in `names`."""
     found = World.of_model(model_folder(bench.model)).held_out(number)
-    return [{k: v for k, v in a.items() if not names or k in names} for _, a in found]
+    return [{k: v for k, v in shot.attributes.items() if not names or k in names} for shot in found]
 
 
 def plain_prompts(asked: Sequence[Mapping[str, str]]) -> list[str]:

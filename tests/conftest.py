@@ -29,6 +29,7 @@ TOY: dict[str, Any] = {  # the recipe in seconds
     "judges_steps": 2,
     "unet_steps": 2,
     "vae_batch": 2,
+    "vae_crop": 16,
     "clip_batch": 4,
     "judges_batch": 4,
     "unet_batch": 2,

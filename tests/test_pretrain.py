@@ -3,24 +3,24 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import TOY
 from safetensors.torch import load_file
 
-from sdlearn.data.captions import japanese_words
-from sdlearn.data.render import characters
+from sdlearn.data.world.attributes import Shot, pictures
+from sdlearn.data.world.captions import japanese_words
+from sdlearn.data.world.render import spots
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.models.registry import shipped_folder
 from sdlearn.pretrain.config import PretrainConfig
-from sdlearn.pretrain.dataset import WorldDataset, world_dataset
-from sdlearn.pretrain.detail import attribute_map, detail_weights
-from sdlearn.pretrain.judges import instance_discrimination_loss
+from sdlearn.pretrain.dataset import other_views, world_dataset
+from sdlearn.pretrain.detail import seen_weights, subject_weights
+from sdlearn.pretrain.judges import instance_discrimination_loss, same_subject
 from sdlearn.pretrain.recipe import pretrain
 from sdlearn.pretrain.stage import Training, learning_rate_at, train
 from sdlearn.pretrain.tokenizer import train_tokenizer
 from sdlearn.pretrain.unet import build_noise_scheduler, recipe_weights
+from sdlearn.pretrain.vae import crop
 
 
 def test_the_recipe_makes_a_folder_that_the_plain_pipeline_opens(toy_folder: Path) -> None:
@@ -101,9 +101,32 @@ def test_no_text_is_unknown_to_the_tokenizer_and_colours_stay_apart(tmp_path: Pa
 
 
 def test_instance_discrimination_is_chance_level_for_equal_views() -> None:
-    same = torch.ones(6, 5)
-    loss = instance_discrimination_loss(same)
+    loss = instance_discrimination_loss(torch.ones(6, 5), torch.eye(3, dtype=torch.bool))
     torch.testing.assert_close(loss, torch.log(torch.tensor(5.0)))
+
+
+def test_pictures_of_one_subject_are_not_to_be_told_apart() -> None:
+    """Of six views of three subjects two are one cat: each of theirs has two others to avoid."""
+    same = torch.eye(3, dtype=torch.bool)
+    same[0, 1] = same[1, 0] = True
+    loss = instance_discrimination_loss(torch.ones(6, 5), same)
+    expected = torch.log(torch.tensor([3.0, 3.0, 5.0])).mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_thing_is_the_same_in_two_pictures_and_a_person_is_not() -> None:
+    cat = {"noun": "cat", "style": "noto", "color": "blue"}
+    person = {"noun": "person", "style": "micah", "hair_color": "red"}
+    shots = [
+        Shot(0, cat | {"scene": "beach"}, 0),
+        Shot(1, cat | {"scene": "space"}, 1),
+        Shot(2, {"noun": "cat", "style": "noto"}, 2),
+        Shot(3, person, 3),
+        Shot(4, person, 4),
+    ]
+    expected = torch.eye(5, dtype=torch.bool)
+    expected[0, 1] = expected[1, 0] = True
+    assert torch.equal(same_subject(shots), expected)
 
 
 def test_a_model_is_trained_further_with_its_own_parts(toy_folder: Path, tmp_path: Path) -> None:
@@ -138,26 +161,31 @@ def test_the_noisiest_timesteps_weigh_as_much_as_at_the_floor() -> None:
     torch.testing.assert_close(shares, expected)
 
 
-def test_latents_weigh_more_where_an_attribute_shows() -> None:
-    """With mini's own autoencoder: a face's expression is in its middle, and not at the edge."""
-    from diffusers import AutoencoderKL
+def test_latents_weigh_more_where_a_subject_stands() -> None:
+    shots = pictures(40)
+    weights = subject_weights(shots, 16, detail_weight=1.0)
+    torch.testing.assert_close(weights.mean(dim=(1, 2)), torch.ones(40))
+    assert weights.min().item() == pytest.approx(0.5)
+    for weight, shot in zip(weights, shots, strict=True):
+        for spot in spots(shot.attributes, shot.seed):
+            x, y = (min(max(int(v // 8), 0), 15) for v in (spot.x, spot.y))
+            assert weight[y, x] == weight.max()
 
-    vae = AutoencoderKL.from_pretrained(shipped_folder("mini") / "vae", torch_dtype=torch.float32)
-    config = PretrainConfig(detail=("expression",))
-    chosen = [a for _, a in characters(24)]
-    data = WorldDataset(np.zeros((24, 64, 64, 3), np.uint8), chosen)
-    data = world_dataset(config)
-    weights = detail_weights(vae, data, config)
-    assert set(weights) == {a["style"] for a in data.attributes}
-    style = data.attributes[0]["style"]
-    mouth = attribute_map(vae, data, style, "expression")
-    for weight in weights.values():
-        assert weight.mean().item() == pytest.approx(1)
-        assert weight.min() >= 1 / (1 + config.detail_weight) - 1e-6
-    torch.testing.assert_close(weights[style], (1 + mouth) / 2)
-    edge = torch.ones_like(mouth, dtype=torch.bool)
-    edge[1:-1, 1:-1] = False
-    assert mouth[edge].mean() < 0.2 * mouth[~edge].mean()
+
+def test_where_all_is_noise_every_latent_weighs_the_same() -> None:
+    weights = subject_weights(pictures(2), 16, detail_weight=1.0)
+    noisy, clean = seen_weights(weights, torch.tensor([0.0, 1e6]))
+    torch.testing.assert_close(noisy, torch.ones(16, 16))
+    torch.testing.assert_close(clean, weights[1], rtol=1e-4, atol=1e-4)
+
+
+def test_crops_are_parts_of_their_pictures_on_a_grid_of_four() -> None:
+    rows = torch.arange(32.0).view(1, 1, 32, 1).expand(4, 3, 32, 32)
+    parts = crop(rows, 16, torch.Generator().manual_seed(0))
+    assert parts.shape == (4, 3, 16, 16)
+    tops = parts[:, 0, 0, 0]
+    assert (tops % 4 == 0).all()
+    assert torch.equal(parts[:, 0, :, 0] - tops[:, None], torch.arange(16.0).expand(4, 16))
 
 
 def test_learning_rate_warms_up_and_ends_low() -> None:
@@ -175,12 +203,20 @@ def test_pictures_rendered_once_are_opened_again(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == before
 
 
+def test_the_second_views_show_the_same_subjects(tmp_path: Path) -> None:
+    config = PretrainConfig(work=tmp_path, **TOY)
+    one, other = world_dataset(config), other_views(config)
+    assert [shot.who for shot in one.shots] == [shot.who for shot in other.shots]
+    assert not (one.pixels == other.pixels).all()
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
         ({"image_size": 50}, "multiple of 16"),
         ({"pictures": 3}, "too few"),
-        ({"detail": ("mouth",)}, "choose from"),
+        ({"vae_crop": 10}, "multiple of 4"),
+        ({"vae_crop": 64}, "no larger than the pictures' 32 pixels"),
         ({"detail_weight": -1.0}, "0 or more"),
         ({"stages": ("x",)}, "exist"),
         ({"vae_batch": 0}, "vae_batch is 0: give at least 1"),

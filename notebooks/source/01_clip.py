@@ -173,13 +173,14 @@ torch.testing.assert_close(by_hand, out.loss, rtol=1e-4, atol=1e-6)
 # %%
 import numpy as np
 
+from sdlearn.data.world.attributes import Shot
 from sdlearn.pretrain.clip import build_clip
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset
 
 drawn = characters(256, seed=1)
 pixels = np.stack([np.asarray(draw(a, 64, seed=i)) for i, a in tqdm(drawn, desc="drawing")])
-data = WorldDataset(pixels, [about_colors(a) for _, a in drawn])
+data = WorldDataset(pixels, [Shot(i, about_colors(a), i) for i, a in drawn])
 show_pictures(list(pixels[:6]), ["a", "b", "c", "d", "e", "f"])
 for letter, text in zip("abcdef", data.captions(torch.arange(6), 0.0, torch.Generator().manual_seed(0))):
     print(f"{letter}: {text}")
@@ -193,7 +194,7 @@ from sdlearn.course.training import steps
 
 B, losses, generator = 32, [], torch.Generator().manual_seed(0)
 torch.manual_seed(0)
-small = build_clip(PretrainConfig(text_width=64, text_layers=2), judges.tokenizer).to(device)
+small = build_clip(PretrainConfig(image_size=64, text_width=64, text_layers=2), judges.tokenizer).to(device)
 print(f"{sum(p.numel() for p in small.parameters()) / 1e6:.2f} million parameters")
 optimizer = torch.optim.AdamW(small.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1)
 for _ in tqdm(range(steps(80)), desc="training"):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm.auto import tqdm
 
-from sdlearn.data.captions import LANGUAGES, caption
-from sdlearn.data.faces import Attributes
 from sdlearn.data.folder import to_pixel_values
+from sdlearn.data.world.attributes import Attributes
+from sdlearn.data.world.captions import LANGUAGES
 from sdlearn.evaluate.config import EvaluateConfig
 from sdlearn.evaluate.judges import Judges
 from sdlearn.evaluate.metrics import attribute_shares, psnr, retrieval_accuracy
@@ -88,8 +88,11 @@ def _figures(
     config: EvaluateConfig, world: World, judges: Judges, sd: StableDiffusion
 ) -> dict[str, Any]:
     held_out = world.held_out(config.real_pictures)
-    attributes = [a for _, a in held_out]
-    captions = {language: [caption(a, language) for a in attributes] for language in LANGUAGES}
+    captions = {
+        language: [world.prompt(shot.attributes, language) for shot in held_out]
+        for language in LANGUAGES
+    }
+    attributes = [world.readable(shot.attributes) for shot in held_out]
     speed = time_picture(  # first, before this process keeps others busy
         sd,
         captions["en"][0],
@@ -171,8 +174,8 @@ def _near_copy_figures(
     training = world.training(world.pictures if config.all else TRAINING_SEARCHED)
     pictures = world.draw(training, workers=config.workers, desc="training pictures")
     training_embeds = embed_all(judges, pictures)
-    training_attributes = [a for _, a in training]
-    held_out = [a for _, a in world.held_out(len(real))]
+    training_attributes = [shot.attributes for shot in training]
+    held_out = [shot.attributes for shot in world.held_out(len(real))]
     searched = drawn[: config.copies_searched]
     share, threshold = near_copies(
         *(

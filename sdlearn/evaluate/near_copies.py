@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sdlearn.data.faces import Attributes
+from sdlearn.data.world.attributes import Attributes
 
 if TYPE_CHECKING:
     from PIL import Image

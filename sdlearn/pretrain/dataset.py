@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sdlearn.data.captions import caption, mentioned
-from sdlearn.data.faces import Attributes
-from sdlearn.data.render import characters, render
+from sdlearn.data.world.attributes import Attributes, Shot, other_view, pictures
+from sdlearn.data.world.captions import caption, mentioned
+from sdlearn.data.world.render import render
 from sdlearn.pretrain.config import PretrainConfig
 
 HELD_OUT_PICTURES = 1_000  # of combinations never trained on, for every measurement
@@ -24,10 +24,15 @@ class WorldDataset:
     """Rendered characters and their attributes."""
 
     pixels: np.ndarray  # (N, H, W, 3) uint8
-    attributes: list[Attributes]
+    shots: list[Shot]
 
     def __len__(self) -> int:
-        return len(self.attributes)
+        return len(self.shots)
+
+    @property
+    def attributes(self) -> list[Attributes]:
+        """What each picture shows."""
+        return [shot.attributes for shot in self.shots]
 
     def pixel_values(self, indices: Tensor | slice) -> Tensor:
         """Pictures as `(B, 3, H, W)` float32 in [-1, 1], channels last in memory."""
@@ -44,7 +49,7 @@ class WorldDataset:
         rng = random.Random(seed)
         languages = ["ja" if rng.random() < japanese else "en" for _ in indices]
         return [
-            caption(mentioned(self.attributes[i], rng), language, rng)
+            caption(mentioned(self.shots[i].attributes, rng), language, rng)
             for i, language in zip(indices.tolist(), languages, strict=True)
         ]
 
@@ -57,21 +62,30 @@ def world_dataset(config: PretrainConfig, *, held_out: bool = False) -> WorldDat
     """Renders the pictures, or opens those that an earlier run has rendered."""
     number = HELD_OUT_PICTURES if held_out else config.pictures
     name = "held-out" if held_out else "train"
-    chosen = characters(number, seed=config.seed + held_out, held_out=held_out)
-    path = config.work / f"pictures-{name}-{number}-{config.image_size}-{config.seed}.npy"
+    return _dataset(name, pictures(number, seed=config.seed + held_out, held_out=held_out), config)
+
+
+def other_views(config: PretrainConfig) -> WorldDataset:
+    """A second picture of the subjects of each training picture, standing elsewhere."""
+    shots = [other_view(shot) for shot in pictures(config.pictures, seed=config.seed)]
+    return _dataset("views", shots, config)
+
+
+def _dataset(name: str, shots: list[Shot], config: PretrainConfig) -> WorldDataset:
+    path = config.work / f"pictures-{name}-{len(shots)}-{config.image_size}-{config.seed}.npy"
     if not path.exists():
-        _render_to(path, chosen, config)
-    return WorldDataset(np.load(path, mmap_mode="r"), [a for _, a in chosen])
+        _render_to(path, shots, config)
+    return WorldDataset(np.load(path, mmap_mode="r"), shots)
 
 
-def _render_to(path: Path, chosen: list, config: PretrainConfig) -> None:
+def _render_to(path: Path, shots: list[Shot], config: PretrainConfig) -> None:
     size = config.image_size
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    shape = (len(chosen), size, size, 3)
+    shape = (len(shots), size, size, 3)
     pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-    drawn = render(chosen, size, seed=config.seed, workers=config.workers)
-    for i, picture in enumerate(tqdm(drawn, total=len(chosen), desc="drawing", unit=" pictures")):
+    drawn = render(shots, size, workers=config.workers)
+    for i, picture in enumerate(tqdm(drawn, total=len(shots), desc="drawing", unit=" pictures")):
         pixels[i] = picture
     pixels.flush()
     os.replace(temporary, path)

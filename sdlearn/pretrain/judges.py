@@ -11,20 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer, ResNetConfig, ResNetForImageClassification, ResNetModel
 
-from sdlearn.data.faces import ATTRIBUTE_VALUES, Attributes
+from sdlearn.data.world.attributes import Attributes, Shot, attribute_values, readable
+from sdlearn.data.world.words import NOUNS
 from sdlearn.pretrain.clip import save_clip, train_clip
 from sdlearn.pretrain.config import PretrainConfig
-from sdlearn.pretrain.dataset import WorldDataset
+from sdlearn.pretrain.dataset import WorldDataset, other_views
 from sdlearn.pretrain.stage import LossOf, Training, device_and_dtype, train
 
+ATTRIBUTE_VALUES = attribute_values()
 LABELS = tuple(f"{name}={value}" for name, values in ATTRIBUTE_VALUES.items() for value in values)
+SIZES = [32, 64, 128, 192]  # channels of the stages of encoder and reader
 TEMPERATURE = 0.1  # of the instance discrimination loss
 
 
 def _resnet_config(**extra: Any) -> ResNetConfig:
     return ResNetConfig(
         embedding_size=32,
-        hidden_sizes=[32, 64, 128, 192],
+        hidden_sizes=SIZES,
         depths=[1, 1, 1, 1],
         layer_type="basic",
         downsample_in_first_stage=False,
@@ -46,8 +49,9 @@ def blemish(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
 
 def label_targets(attributes: list[Attributes]) -> dict[str, Tensor]:
     """Index of each attribute's value, `(B,)` int64, -100 where a picture has none."""
+    seen = [readable(a) for a in attributes]
     return {
-        name: torch.tensor([values.index(a[name]) if name in a else -100 for a in attributes])
+        name: torch.tensor([values.index(a[name]) if name in a else -100 for a in seen])
         for name, values in ATTRIBUTE_VALUES.items()
     }
 
@@ -73,61 +77,74 @@ def train_reader(config: PretrainConfig, data: WorldDataset) -> ResNetForImageCl
         targets = label_targets([data.attributes[i] for i in indices.tolist()])
         logits = split_logits(reader(pixel_values).logits)
         parts = [
-            F.cross_entropy(logits[name], target.to(device))
+            F.cross_entropy(logits[name], target.to(device), reduction="sum")
             for name, target in targets.items()
-            if (target >= 0).any()
         ]
-        return {"loss": torch.stack(parts).mean()}
+        return {"loss": torch.stack(parts).sum() / len(indices)}
 
     _train(config, "reader", reader, losses)
     return reader
 
 
-def train_image_encoder(config: PretrainConfig, data: WorldDataset) -> ResNetModel:
-    """The self-supervised encoder: two views of one picture are near, other pictures far.
+def train_image_encoder(
+    config: PretrainConfig, data: WorldDataset, views: WorldDataset
+) -> ResNetModel:
+    """The self-supervised encoder: two views of one subject are near, other subjects far.
 
-    Source: Chen et al. 2020 (SimCLR), arXiv:2002.05709, eq. 1. No caption, no attribute is used.
+    The second view shows the subject elsewhere and otherwise, so that what stays is the subject
+    and not the picture. Source: Chen et al. 2020 (SimCLR), arXiv:2002.05709, eq. 1.
     """
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed + 2)
     encoder = ResNetModel(_resnet_config())
-    head = nn.Sequential(nn.Linear(192, 192), nn.ReLU(), nn.Linear(192, 64))
+    width = SIZES[-1]
+    head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 64))
     model = nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        pixel_values = data.pixel_values(data.batch(config.judges_batch, generator))
-        views = torch.cat([_view(pixel_values, generator), _view(pixel_values, generator)])
-        features = encoder(views.to(device)).pooler_output.flatten(1)  # (2B, D)
-        return {"loss": instance_discrimination_loss(head(features))}
+        indices = data.batch(config.judges_batch, generator)
+        both = [_view(d.pixel_values(indices), generator) for d in (data, views)]
+        features = encoder(torch.cat(both).to(device)).pooler_output.flatten(1)  # (2B, D)
+        same = same_subject([data.shots[i] for i in indices.tolist()])
+        return {"loss": instance_discrimination_loss(head(features), same.to(device))}
 
     _train(config, "image-encoder", model, losses)
     return encoder
 
 
 def _view(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
-    side = pixel_values.shape[-1]
-    crop = int(torch.randint(round(0.7 * side), side + 1, (1,), generator=generator))
-    top, left = (int(torch.randint(side - crop + 1, (1,), generator=generator)) for _ in "yx")
-    view = pixel_values[..., top : top + crop, left : left + crop]
-    view = F.interpolate(view, size=(side, side), mode="bilinear", antialias=True)
-    shape = (len(view), 3, 1, 1)
+    shape = (len(pixel_values), 3, 1, 1)
     tint = 1 + 0.2 * (torch.rand(shape, generator=generator) - 0.5)
-    return blemish(view * tint, generator)
+    return blemish(pixel_values * tint, generator)
 
 
-def instance_discrimination_loss(projections: Tensor) -> Tensor:
-    """Each of the 2B views must pick its partner among all the others.
+def same_subject(shots: list[Shot]) -> Tensor:
+    """Which of the pictures show one and the same thing, `(B, B)`; people are all different."""
+    names = ("noun", "style", "color", "other_noun", "other_color")
+    keys = [
+        tuple(shot.attributes.get(name) for name in names)
+        if shot.attributes["noun"] in NOUNS
+        else shot.who
+        for shot in shots
+    ]
+    return torch.tensor([[one == other for other in keys] for one in keys])
+
+
+def instance_discrimination_loss(projections: Tensor, same: Tensor) -> Tensor:
+    """Each of the 2B views must pick its partner among all that show another subject.
 
     Args:
-        projections: `(2B, D)`; row i and row i + B are two views of one picture.
+        projections: `(2B, D)`; row i and row i + B are two views of one subject.
+        same: `(B, B)`, which of the B subjects are equal.
 
     Source: Chen et al. 2020, arXiv:2002.05709, eq. 1 (NT-Xent).
     """
     unit = F.normalize(projections.float(), dim=1)
     logits = unit @ unit.T / TEMPERATURE  # (2B, 2B)
-    logits = logits.masked_fill(torch.eye(len(unit), dtype=torch.bool, device=unit.device), -1e9)
     partner = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
-    return F.cross_entropy(logits, partner)
+    hidden = same.repeat(2, 2)
+    hidden[torch.arange(len(unit), device=unit.device), partner] = False
+    return F.cross_entropy(logits.masked_fill(hidden, -1e9), partner)
 
 
 def _train(config: PretrainConfig, name: str, model: nn.Module, losses: LossOf) -> None:
@@ -147,7 +164,8 @@ def train_judges(
 ) -> None:
     """Trains all three and writes them to `folder/{clip,image-encoder,reader}`."""
     train_reader(config, data).save_pretrained(folder / "reader")
-    train_image_encoder(config, data).save_pretrained(folder / "image-encoder")
+    encoder = train_image_encoder(config, data, other_views(config))
+    encoder.save_pretrained(folder / "image-encoder")
     clip = train_clip(
         config,
         data,

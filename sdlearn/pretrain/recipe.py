@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from sdlearn.data.captions import japanese_words
+from sdlearn.data.world.captions import japanese_words
 from sdlearn.models.text_encoder import save_text_encoder
 from sdlearn.pretrain.clip import sample_captions, save_clip, train_clip
 from sdlearn.pretrain.config import PretrainConfig

@@ -8,6 +8,7 @@ section 4.3.1); `train_text_encoder=False` freezes it as Stable Diffusion does.
 
 import hashlib
 import os
+import random
 from pathlib import Path
 
 import torch
@@ -20,14 +21,14 @@ from tqdm.auto import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdlearn.data.cache import latents_from_moments
-from sdlearn.data.captions import caption
-from sdlearn.data.render import characters
+from sdlearn.data.world.attributes import pictures
+from sdlearn.data.world.captions import LANGUAGES, caption, mentioned
 from sdlearn.diffusion import NoiseSchedule, diffusion_loss
 from sdlearn.models.architectures import SCHEDULER
 from sdlearn.pretrain.clip import tokenize
 from sdlearn.pretrain.config import PretrainConfig
 from sdlearn.pretrain.dataset import WorldDataset, sheet
-from sdlearn.pretrain.detail import detail_weights
+from sdlearn.pretrain.detail import seen_weights, subject_weights
 from sdlearn.pretrain.stage import Training, device_and_dtype, train
 
 
@@ -102,7 +103,7 @@ def train_unet(
     moments = cache_moments(vae, data, config)
     latent_shape = (vae.config.latent_channels, *moments.shape[2:])
     scaling_factor = vae.config.scaling_factor
-    details = detail_weights(vae, data, config)  # {style: (h, w)}
+    details = subject_weights(data.shots, moments.shape[-1], config.detail_weight)  # (N, h, w)
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         indices = data.batch(config.unet_batch, generator)
@@ -121,7 +122,7 @@ def train_unet(
         target = schedule.target(latents, noise, timesteps).to(device)
         weights = recipe_weights(schedule, timesteps, config).to(device)
         # the root on both sides, as the loss squares their difference
-        detail = torch.stack([details[data.attributes[i]["style"]] for i in indices.tolist()])
+        detail = seen_weights(details[indices], schedule.snr(timesteps))
         root = detail.sqrt().unsqueeze(1).to(device)  # (B, 1, h, w)
         loss = diffusion_loss(model_pred * root, target * root, weights).mean()
         return {"loss": loss, "mse": F.mse_loss(model_pred.detach().float(), target)}
@@ -180,9 +181,13 @@ def make_pipeline(
 
 
 def sheet_prompts(seed: int) -> list[str]:
-    """Prompts of 24 held-out characters, English and Japanese in turn."""
-    chosen = characters(24, seed=seed + 1, held_out=True)
-    return [caption(a, ("en", "ja")[i % 2]) for i, a in chosen]
+    """Prompts of 24 held-out pictures, English and Japanese in turn."""
+    rng = random.Random(seed)
+    shots = pictures(24, seed=seed + 1, held_out=True)
+    return [
+        caption(mentioned(shot.attributes, rng), LANGUAGES[i % 2], rng)
+        for i, shot in enumerate(shots)
+    ]
 
 
 def draw_sheet(pipeline: StableDiffusionPipeline, prompts: list[str], path: Path) -> None:

@@ -12,7 +12,7 @@ from sdlearn.pretrain.dataset import WorldDataset, sheet, to_images
 from sdlearn.pretrain.stage import Training, device_and_dtype, train
 
 GRADIENT_WEIGHT = 1.0  # on differences between neighbouring pixels: edges, eyes, mouths
-KL_WEIGHT = 1e-5  # per latent value; SD's is as small, so that the latents stay sharp
+KL_WEIGHT = 2e-4  # per latent value; small, so that the latents stay sharp
 
 
 def build_vae(config: PretrainConfig) -> AutoencoderKL:
@@ -42,6 +42,15 @@ def reconstruction_loss(reconstruction: Tensor, pixel_values: Tensor) -> Tensor:
     return error.abs().mean() + 0.5 * error.square().mean() + GRADIENT_WEIGHT * (across + down)
 
 
+def crop(pixel_values: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A square of `side` pixels of each picture, its corner anywhere on a grid of 4."""
+    places = (pixel_values.shape[-1] - side) // 4 + 1
+    corners = 4 * torch.randint(places, (len(pixel_values), 2), generator=generator)
+    pairs = zip(pixel_values, corners.tolist(), strict=True)
+    parts = [picture[:, y : y + side, x : x + side] for picture, (y, x) in pairs]
+    return torch.stack([part.contiguous() for part in parts])  # (B, 3, side, side)
+
+
 def augment(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
     """Mirrors half of the pictures and swaps the colour channels of one in seven.
 
@@ -59,7 +68,7 @@ def train_vae(config: PretrainConfig, data: WorldDataset) -> AutoencoderKL:
     """Trains the autoencoder and records its `scaling_factor` from the latents' real spread."""
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed)
-    vae = build_vae(config).to(device, memory_format=torch.channels_last)
+    vae = build_vae(config).to(device)
     train(_training("vae", vae, config, data), config)
     vae.register_to_config(scaling_factor=measure_scaling_factor(vae, data, device))
     return vae
@@ -71,7 +80,7 @@ def train_decoder(config: PretrainConfig, data: WorldDataset, vae: AutoencoderKL
     The U-Net sees only latents, so it can be trained before, after or at the same time.
     """
     device, _ = device_and_dtype(config)
-    vae = vae.to(device, memory_format=torch.channels_last).train()
+    vae = vae.to(device).train()
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
     train(_training("decoder", vae, config, data), config)
@@ -85,9 +94,10 @@ def _training(
 
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         pixel_values = data.pixel_values(data.batch(config.vae_batch, generator))
-        pixel_values = augment(pixel_values, generator)
-        noise = torch.randn(config.vae_batch, 4, *_latent_shape(config), generator=generator)
-        pixel_values = pixel_values.to(device, memory_format=torch.channels_last)
+        pixel_values = augment(crop(pixel_values, config.vae_crop, generator), generator)
+        side = config.vae_crop // 2 ** (len(config.vae_channels) - 1)
+        noise = torch.randn(config.vae_batch, 4, side, side, generator=generator)
+        pixel_values = pixel_values.to(device)
         posterior = vae.encode(pixel_values).latent_dist
         latents = posterior.mean + posterior.std * noise.to(device)
         reconstruction = vae.decode(latents).sample
@@ -113,11 +123,6 @@ def _training(
         minutes=config.minutes(name),
         steps=config.steps(name),
     )
-
-
-def _latent_shape(config: PretrainConfig) -> tuple[int, int]:
-    side = config.image_size // 2 ** (len(config.vae_channels) - 1)
-    return side, side
 
 
 @torch.no_grad()

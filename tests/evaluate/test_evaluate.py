@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlearn.data.faces import ATTRIBUTE_VALUES, sample_attributes
-from sdlearn.data.render import draw
+from sdlearn.data.world.attributes import attribute_values, sample_attributes
+from sdlearn.data.world.render import draw
 from sdlearn.evaluate import (
     Judges,
     attribute_fit,
@@ -18,6 +18,8 @@ from sdlearn.evaluate import (
     total_variation,
 )
 from sdlearn.evaluate.metrics import attribute_shares, psnr, retrieval_accuracy
+
+ATTRIBUTE_VALUES = attribute_values()
 
 
 @pytest.fixture(scope="module")

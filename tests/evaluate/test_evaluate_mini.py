@@ -97,7 +97,7 @@ def test_the_pictures_are_those_of_the_recipe(tmp_path, toy_folder, monkeypatch)
     world = World.of_model(toy_folder)
     for held_out, chosen in ((False, world.training(4)), (True, world.held_out(4))):
         data = dataset.world_dataset(PretrainConfig(work=tmp_path, **TOY), held_out=held_out)
-        assert [a for _, a in chosen] == data.attributes[:4]
+        assert [shot.attributes for shot in chosen] == data.attributes[:4]
         for image, pixels in zip(world.draw(chosen, workers=1), data.pixels, strict=False):
             assert (np.asarray(image) == pixels).all()
 
