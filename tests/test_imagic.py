@@ -228,6 +228,9 @@ def test_the_texts_of_what_cannot_be(tiny, pictures):
         ({"unet_learning_rate": 0.0}, "unet_learning_rate is 0.0"),
         ({"keep": 0.0}, "keep is 0.0"),
         ({"etas": (0.5, 1.0)}, "do not rise from 0"),
+        ({"etas": (0.0, float("nan"))}, "do not rise from 0"),
+        ({"etas": (0.0, 0.5, float("inf"))}, "do not rise from 0"),
+        ({"guidance_scale": float("inf")}, "guidance_scale is inf: give a finite number"),
     ]:
         with pytest.raises(ValueError, match=words):
             ImagicConfig(**(FAST | settings))

@@ -79,6 +79,7 @@ def test_an_edit_that_only_weakens_is_left_out():
         ({"etas": [0.1, *ETAS[1:]]}, "do not rise from 0"),
         ({"etas": [0.0, 0.4, 0.4, 0.6, 0.8, 1.0]}, "do not rise from 0"),
         ({"etas": [], "faithfulness": []}, "do not rise from 0"),
+        ({"etas": [0.0, 0.2, 0.4, 0.6, float("nan"), 1.0]}, "do not rise from 0"),
         ({"faithfulness": FALLING[1:]}, "faithfulness has 5 values for 6 etas"),
         ({"edit_strength": [0.1]}, "edit_strength has 1 values"),
         ({"faithfulness": [float("nan"), *FALLING[1:]]}, "faithfulness holds a number that is not"),

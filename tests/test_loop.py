@@ -223,6 +223,26 @@ def test_a_learning_rate_of_a_text_encoder_that_does_not_train_is_refused(make):
     make(text_encoder_learning_rate=1e-5, train_text_encoder=True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"resolution": 0}, "resolution is 0: give at least 8"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf: give a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan: give a number above 0"),
+        ({"max_grad_norm": float("nan")}, "max_grad_norm is nan: give at least 0"),
+        ({"preview_guidance_scale": float("inf")}, "preview_guidance_scale is inf: give a finite"),
+        ({"max_seconds": float("inf")}, "max_seconds is inf: give a number above 0"),
+    ],
+)
+def test_numbers_that_no_run_can_have_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        FitConfig(**settings)
+
+
+def test_all_timesteps_weigh_one_where_gamma_is_infinite():
+    assert FitConfig(snr_gamma=float("inf")).snr_gamma == float("inf")
+
+
 def test_other_sizes_than_the_models_own_train(loaded_tiny, pictures):
     method = TextualInversion(loaded_tiny)
     run(fit(method, pictures, FitConfig(max_train_steps=1, resolution=48)))

@@ -101,6 +101,7 @@ def test_targets_that_are_no_layers_are_refused_with_those_there_are(loaded_tiny
     [
         ({"rank": 0}, "rank is 0: give at least 1"),
         ({"alpha": 0.0}, "alpha is 0.0: give a number above 0"),
+        ({"alpha": float("inf")}, "alpha is inf: give a number above 0"),
         ({"dropout": 1.0}, "dropout is 1.0: give a share"),
         ({"caption_dropout": -0.1}, "caption_dropout is -0.1"),
         ({"prompt": " "}, "prompt is empty"),
@@ -130,7 +131,8 @@ def test_dreambooth_through_lora_keeps_the_prior_and_changes_no_weight(tiny, pic
     folder = method.save(tmp_path / "subject")
     assert not (folder / "unet").exists()
     assert json.loads((folder / "artefact.json").read_text())["method"] == "dreambooth-lora"
-    assert {float(t) for k, t in load_file(folder / "subject.safetensors").items() if "alpha" in k}
+    kohya = load_file(folder / "subject_comfyui_a1111.safetensors")
+    assert {float(t) for k, t in kohya.items() if "alpha" in k}
     picture = draw(tiny.with_artefact(folder).pipeline())
     assert torch.equal(picture, draw(method.sd.pipeline()))
     assert not torch.equal(picture, base_picture)

@@ -1,6 +1,7 @@
 """What `sdlearn evaluate mini` can be told. Imports nothing heavy."""
 
 from dataclasses import dataclass, fields
+from math import inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class EvaluateConfig:
                 raise ValueError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}: give at least 1"
                 )
-        if not self.guidance_scale >= 0:
+        if not 0 <= self.guidance_scale < inf:
             raise ValueError(f"--guidance-scale is {self.guidance_scale}: give 0 or more")
 
     @property

@@ -5,12 +5,15 @@ This file imports no torch: the command line builds its `--help` from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 from sdlearn.finetune.templates import OBJECT_TEMPLATES
-from sdlearn.training.config import FitConfig, at_least, expand_path
+from sdlearn.training.config import FitConfig, above_zero, at_least, expand_path
 
 LoRAInit = Literal["gaussian", "kaiming"]
 # how `sdlearn train full` trains unless told otherwise; warm-up and cosine as Waifu Diffusion
@@ -106,7 +109,7 @@ class DreamBoothConfig:
                 f"text_encoder_steps is {self.text_encoder_steps}, but the text encoder does not "
                 "train: set train_text_encoder with it"
             )
-        if self.lora_alpha is not None and not (self.lora_rank and self.lora_alpha > 0):
+        if self.lora_alpha is not None and not (self.lora_rank and 0 < self.lora_alpha < inf):
             raise ValueError(
                 f"lora_alpha is {self.lora_alpha}: give a number above 0, and a lora_rank with it"
             )
@@ -148,14 +151,10 @@ class ImagicConfig:
         at_least(self, 1, "num_inference_steps", "lora_rank")
         if self.embedding_steps == 0 and self.unet_steps == 0:
             raise ValueError("embedding_steps and unet_steps are both 0: nothing would be learnt")
-        for name in ("embedding_learning_rate", "unet_learning_rate"):
-            rate = getattr(self, name)
-            if rate is not None and not rate > 0:
-                raise ValueError(f"{name} is {rate}: give a number above 0")
+        above_zero(self, "embedding_learning_rate", "unet_learning_rate")
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep is {self.keep}: give a share above 0, up to 1")
-        if not self.etas or self.etas[0] != 0 or list(self.etas) != sorted(set(self.etas)):
-            raise ValueError(f"the etas {list(self.etas)} do not rise from 0: give such as 0 0.5 1")
+        check_etas(self.etas)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +184,7 @@ class LoRAConfig:
         at_least(self, 1, "rank")
         if not self.prompt.strip():
             raise ValueError("prompt is empty: give {text} for captions, or a prompt for all")
-        if self.alpha is not None and not self.alpha > 0:
-            raise ValueError(f"alpha is {self.alpha}: give a number above 0")
+        above_zero(self, "alpha")
         check_text_encoder_rate(self.text_encoder_learning_rate, self.train_text_encoder)
         for name in ("caption_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
@@ -196,11 +194,18 @@ class LoRAConfig:
                 raise ValueError(f"{name} is empty: name layers, such as to_q or q_proj")
 
 
+def check_etas(etas: Sequence[float]) -> None:
+    """Raise ValueError for etas that do not rise from 0 to finite numbers."""
+    rises = all(low < high < inf for low, high in pairwise(etas))  # NaN does not
+    if not etas or etas[0] != 0 or not rises:
+        raise ValueError(f"the etas {list(etas)} do not rise from 0: give such as 0 0.5 1")
+
+
 def check_text_encoder_rate(rate: float | None, train_text_encoder: bool) -> None:
     """Raise ValueError for a text encoder's learning rate that is wrong, or of no effect."""
     if rate is None:
         return
-    if not rate > 0:
+    if not 0 < rate < inf:
         raise ValueError(f"text_encoder_learning_rate is {rate}: give a number above 0")
     if not train_text_encoder:
         raise ValueError(

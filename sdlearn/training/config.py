@@ -6,6 +6,7 @@ This file imports no torch: the command line builds its `--help` from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -67,10 +68,10 @@ class FitConfig:
         at_least(self, 1, "preview_steps", "preview_inference_steps", "validation_steps")
         at_least(self, 0, "preview_guidance_scale", "checkpointing_seconds", "preview_seconds")
         at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
-        for name in ("learning_rate", "snr_gamma", "adam_epsilon", "max_seconds"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}: give a number above 0")
+        at_least(self, 8, "resolution")  # one latent
+        above_zero(self, "learning_rate", "adam_epsilon", "max_seconds")
+        if self.snr_gamma is not None and not self.snr_gamma > 0:
+            raise ValueError(f"snr_gamma is {self.snr_gamma}: give a number above 0")
         for name in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
@@ -90,8 +91,17 @@ def at_least(config: object, least: float, *names: str) -> None:
     """Raise ValueError, naming the field, for a number that is too small; None is let through."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and not value >= least:  # NaN is not >= either
-            raise ValueError(f"{name} is {value}: give at least {least}")
+        if value is not None and not least <= value < inf:  # which NaN is not either
+            limit = f"at least {least}" if value != inf else "a finite number"
+            raise ValueError(f"{name} is {value}: give {limit}")
+
+
+def above_zero(config: object, *names: str) -> None:
+    """Raise ValueError, naming the field, for what is no finite number above 0; None is let by."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0 < value < inf:
+            raise ValueError(f"{name} is {value}: give a number above 0")
 
 
 def expand_path(config: object, name: str) -> None:

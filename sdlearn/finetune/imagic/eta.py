@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sdlearn.data.folder import to_pixel_values
+from sdlearn.finetune.config import check_etas
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -115,8 +116,7 @@ def _check(
     unrelated: float,
     keep: float,
 ) -> None:
-    if not etas or etas[0] != 0 or list(etas) != sorted(set(etas)):
-        raise ValueError(f"the etas {list(etas)} do not rise from 0: give such as 0, 0.5, 1")
+    check_etas(etas)
     if not 0 < keep <= 1:
         raise ValueError(f"keep is {keep}: give a share above 0, up to 1")
     measures = {"faithfulness": faithfulness, "edit_strength": edit_strength}
