@@ -50,11 +50,13 @@ class Grade:
         limits = Limits(
             cell_seconds=self.cell_seconds, seconds=self.seconds, memory_mb=self.memory_mb
         )
-        terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stops = (signal.SIGINT, signal.SIGTERM)  # the first is ignored where a shell runs it with &
+        before = {stop: signal.signal(stop, signal.default_int_handler) for stop in stops}
         try:
             self._mark(output, limits)
         finally:
-            signal.signal(signal.SIGTERM, terminated)
+            for stop, handler in before.items():
+                signal.signal(stop, handler)
         print(output)
 
     def _mark(self, output: Path, limits: Any) -> None:
