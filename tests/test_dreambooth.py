@@ -14,7 +14,6 @@ from transformers import CLIPTextModel
 from sdlearn.data.folder import Picture, write_pictures
 from sdlearn.diffusion import NoiseSchedule, min_snr_weights
 from sdlearn.finetune import DreamBooth, FitConfig, LoRA, TextualInversion, fit, run
-from sdlearn.finetune.provenance import record
 from sdlearn.training.batches import draw_batch
 
 PRIOR = {"num_class_images": 3, "class_inference_steps": 1, "sample_batch_size": 2}
@@ -178,7 +177,7 @@ def test_records_hold_no_paths_and_the_rate_that_was_trained_with(tiny, pictures
     parts = DreamBooth(tiny, class_data_dir=tmp_path / "own", **PRIOR)
     for method in (parts, LoRA(tiny, rank=2), TextualInversion(tiny)):
         run(fit(method, pictures, config))
-        made = record(method, method.fit_config)
+        made = method.record()
         assert str(tmp_path) not in json.dumps(made)
         assert made["base_model"] == Path(tiny.name).name != tiny.name
         assert made["fit"]["learning_rate"] == method.default_learning_rate

@@ -36,7 +36,7 @@ from sdlearn.models.registry import shipped_folder
 sd, judges = load("mini", device=device), Judges.load("mini")
 world = World.of_model(shipped_folder("mini"))
 training = world.training(400)
-shares = Counter(attributes["style"] for _, attributes in training)
+shares = Counter(shot.attributes["style"] for shot in training)
 print(f"mini learnt from {world.pictures} pictures; of the first {len(training)} are")
 for style, number in shares.most_common():
     rights = license_of(style)
@@ -131,27 +131,21 @@ checks.nearest(nearest)
 # count: they are meant to be alike.
 
 # %%
-from tqdm.auto import tqdm
-
-from sdlearn.data.render import draw, hash_free
 from sdlearn.evaluate.near_copies import near_copies, nearest_others
 
-def real_pictures(chosen):
-    return [draw(a, world.image_size, seed=hash_free(world.seed, i))
-            for i, a in tqdm(chosen, desc="drawing")]
-
 held_out = world.held_out(150)
-training_pictures, held_out_pictures = real_pictures(training), real_pictures(held_out)
+training_pictures = list(world.draw(training, workers=1))
+held_out_pictures = list(world.draw(held_out, workers=1))
 training_embeds = judges.image_embeds(training_pictures)
-training_attributes = [a for _, a in training]
-real = nearest_others(judges.image_embeds(held_out_pictures), [a for _, a in held_out],
+training_attributes = [shot.attributes for shot in training]
+real = nearest_others(judges.image_embeds(held_out_pictures), [shot.attributes for shot in held_out],
                       training_embeds, training_attributes)
 print(f"real pictures: nearest at {real.min():.3f}, half of them beyond {real.median():.3f}")
 
 # %%
 from sdlearn.data.captions import caption
 
-asked = [a for _, a in held_out[:8]]
+asked = [shot.attributes for shot in held_out[:8]]
 drawn = sd.draw([caption(a) for a in asked], num_inference_steps=12)
 drawn_embeds = judges.image_embeds(drawn)
 by_mini = nearest_others(drawn_embeds, asked, training_embeds, training_attributes)
@@ -199,6 +193,8 @@ explore(pair, {"picture": range(len(drawn))});
 # happens when you ask for a green background?
 
 # %%
+from tqdm.auto import tqdm
+
 from sdlearn.course.training import steps
 from sdlearn.finetune import DreamBooth, FitConfig, fit
 
