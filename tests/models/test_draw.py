@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from torch.testing import assert_close
+from tqdm.auto import tqdm
 
 from sdlearn.models.samplers import make_sampler
 
@@ -82,8 +83,9 @@ def test_what_comes_out_is_a_picture_of_the_models_own_size(tiny):
     assert tiny.draw([]) == []
 
 
-def test_every_step_is_counted_and_a_callback_still_called(tiny, capsys):
-    seen = []
+def test_every_step_is_counted_and_a_callback_still_called(tiny, capsys, monkeypatch):
+    seen, counted = [], []
+    monkeypatch.setattr(tqdm, "close", lambda bar: counted.append((bar.desc, bar.n, bar.total)))
 
     def callback(pipeline, step, timestep, tensors):
         seen.append((step, len(tensors["latents"])))
@@ -91,7 +93,8 @@ def test_every_step_is_counted_and_a_callback_still_called(tiny, capsys):
 
     settings = {"num_inference_steps": 2, "batch_size": 2, "callback_on_step_end": callback}
     tiny.draw(PROMPTS[:3], desc="my pictures", **settings)
-    assert "my pictures: 100%" in capsys.readouterr().err
+    assert "my pictures:   0%" in capsys.readouterr().err
+    assert counted == [("my pictures: ", 6, 6)]
     assert [step for step, _ in seen] == [0, 1, 0, 1]
     tiny.draw(PROMPTS[:1], desc=None, num_inference_steps=1)
     assert capsys.readouterr().err == ""
