@@ -29,7 +29,7 @@ def same(first, second):
 
 def cut(batch_size=2, parts=1, process=0, processes=1):
     place = ProcessRank(process=process, processes=processes)
-    return BatchPlan(batch_size=batch_size, parts=parts, seed=0, place=place)
+    return BatchPlan(batch_size=batch_size, parts=parts, seed=0, rank=place)
 
 
 def captions(row, steps, parts=1):
