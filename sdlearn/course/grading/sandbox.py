@@ -107,6 +107,8 @@ class Session:
                     self._receive()
             except OSError:
                 raise Ended("its process ended") from None
+        self._looked = 0.0  # what it did in its last moment counts too
+        self._look_after()
         line, _, self._received = self._received.partition(b"\n")
         try:
             answer = json.loads(line)
