@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from sdlearn.data.world.words import GROUND_COLORS, PATTERNS, SCENES
 
 SIZE = 128  # units; a picture's side
-_DAY, _NIGHT = ("#a5daf0", "#fff4d6"), ("#1d2450", "#f6efc4")  # sky, and sun or moon
+_DAY, _NIGHT = ("#a5daf0", "#ffd84d"), ("#1d2450", "#f6efc4")  # sky, and sun or moon
 
 
 def ground(attributes: Mapping[str, str], rng: random.Random) -> str:
@@ -91,7 +91,7 @@ def _desert(rng: random.Random, night: bool) -> str:
     sky = _box(0, 0, SIZE, SIZE, _NIGHT[0] if night else "#fbd59a")
     far = _hill(rng, rng.randint(68, 78), 8, _dim("#e3ae62", night))
     near = _hill(rng, rng.randint(88, 98), 8, _dim("#cf9348", night))
-    return sky + _light(rng, "#f6efc4" if night else "#f58a5b") + far + near
+    return sky + _light(rng, _NIGHT[1] if night else "#f58a5b") + far + near
 
 
 def _city(rng: random.Random, night: bool) -> str:
@@ -201,7 +201,7 @@ def _sky(rng: random.Random, night: bool) -> str:
     stars = [
         _disc(rng.uniform(4, 124), rng.uniform(4, 44), 1.5, "#ffffff") for _ in range(5 * night)
     ]
-    return _box(0, 0, SIZE, SIZE, sky) + "".join(stars) + _light(rng, light if night else "#ffd84d")
+    return _box(0, 0, SIZE, SIZE, sky) + "".join(stars) + _light(rng, light)
 
 
 def _light(rng: random.Random, color: str) -> str:
@@ -230,7 +230,7 @@ def _disc(x: float, y: float, radius: float, color: str) -> str:
 
 
 def _dim(color: str, night: bool) -> str:
-    return _mix(color, "#1d2450", 0.55) if night else color
+    return _mix(color, _NIGHT[0], 0.55) if night else color
 
 
 def _mix(color: str, other: str, share: float) -> str:
