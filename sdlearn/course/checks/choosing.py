@@ -35,10 +35,10 @@ HUGE, MIDDLE, TINY = 10**9, 5_000_000, 10_000  # bytes: all fit, not DreamBooth'
 @check(points=1)
 def unbeaten(answer: Any) -> str:
     """`unbeaten(points)`: the names that no other beats: the Pareto front of likeness and drift."""
-    names = [list(POINTS)[place] for place in torch.randperm(len(POINTS)).tolist()]
+    names = ["TUVWXYZ"[place] for place in torch.randperm(len(POINTS)).tolist()]
     fresh = dict(zip(names, POINTS.values(), strict=True))
     for points in (POINTS, fresh):
-        _judge_front(_names(call(answer, points=dict(points))), points)
+        _judge_front(_names(call(answer, points=dict(points)), points), points)
     return "Between these only you can choose: each has its price."
 
 
@@ -208,12 +208,14 @@ def _as_good(one: Sequence[float], other: Sequence[float]) -> bool:
     return one[0] >= other[0] and one[1] <= other[1]
 
 
-def _names(value: Any) -> set[str]:
+def _names(value: Any, points: Points) -> set[str]:
     if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
         raise WrongAnswer(f"answer with a list of names; this is {type(value).__name__}")
     names = list(value)
-    if unknown := [n for n in names if not isinstance(n, str) or n not in POINTS]:
-        raise WrongAnswer(f"answer with names: {unknown[0]!r:.40} is none of {', '.join(POINTS)}")
+    if unknown := [n for n in names if not isinstance(n, str) or n not in points]:
+        raise WrongAnswer(
+            f"answer with names of the points: {unknown[0]!r:.40} is none of {', '.join(points)}"
+        )
     return set(names)
 
 

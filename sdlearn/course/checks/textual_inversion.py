@@ -67,16 +67,19 @@ def nearest_rows(answer: Any) -> str:
 @check(points=1)
 def count_new(answer: Any) -> str:
     """`count_new(text_encoder, num_vectors)`: how many numbers Textual Inversion trains."""
-    words, width, vectors = whole(11, 20), whole(5, 9), whole(2, 4)
-    text_encoder = TextEncoder(vocab_size=words, hidden_size=width)
-    got = number(call(answer, text_encoder=text_encoder, num_vectors=vectors), "the number")
-    slips: dict[str, float] = {
-        "that is the whole table: only the rows of the new word train": words * width,
-        "that is the table with the new rows: the old ones do not train": (words + vectors) * width,
-        "each vector is a row of as many numbers as the text encoder is wide": vectors,
-        "every one of the num_vectors has a row of its own": width,
-        "a row is as long as the text encoder is wide, not as there are words": vectors * words,
-        "a loaded model is frozen, so requires_grad says nothing yet": 0,
-    }
-    same(got, vectors * width, "the number", slips, tolerance=0)
+    for width in (whole(5, 9), whole(21, 40)):  # no one number is right for both
+        words, vectors = whole(41, 60), whole(2, 4)
+        text_encoder = TextEncoder(vocab_size=words, hidden_size=width)
+        got = number(call(answer, text_encoder=text_encoder, num_vectors=vectors), "the number")
+        slips: dict[str, float] = {
+            "that is the whole table: only the rows of the new word train": words * width,
+            "that is the table with the new rows: the old ones do not train": (
+                (words + vectors) * width
+            ),
+            "each vector is a row of as many numbers as the text encoder is wide": vectors,
+            "every one of the num_vectors has a row of its own": width,
+            "a row is as long as the text encoder is wide, not as there are words": vectors * words,
+            "a loaded model is frozen, so requires_grad says nothing yet": 0,
+        }
+        same(got, vectors * width, "the number", slips, tolerance=0)
     return "So few numbers fit into a chat message, and they must say it all."
