@@ -69,8 +69,8 @@ def _draw(rng: random.Random) -> Attributes:
         if kind > 1 - TWO_SHARE:
             other = {f"other_{k}": v for k, v in _thing(name, rng).items()}
             place = {"place": rng.choice(("left", "right"))}
-            return {**subject, **other, **place, **_ground(rng)}
-    return {**subject, **_position(rng), **_ground(rng)}
+            return {**subject, **other, **place, **_ground({**subject, **other}, rng)}
+    return {**subject, **_position(rng), **_ground(subject, rng)}
 
 
 def _thing(name: str, rng: random.Random) -> Attributes:
@@ -84,7 +84,8 @@ def _position(rng: random.Random) -> Attributes:
     return {"size": rng.choice(sorted(SIZES)), "place": rng.choice(sorted(PLACES))}
 
 
-def _ground(rng: random.Random) -> Attributes:
+def _ground(subject: Mapping[str, str], rng: random.Random) -> Attributes:
+    """A place, or a ground that is not of the subject's own colour: one would not see it there."""
     if rng.random() < SCENE_SHARE:
         scene = {"scene": rng.choice(list(SCENES))}
         if SCENES[scene["scene"]].has_night:
@@ -92,7 +93,11 @@ def _ground(rng: random.Random) -> Attributes:
         return scene
     figures = [name for name in PATTERNS if name != "plain"]
     name = "plain" if rng.random() < _PLAIN_SHARE else rng.choice(figures)
-    return {"pattern": name, "background": rng.choice(list(GROUND_COLORS))}
+    own = {subject.get(name) for name in ("color", "other_color", "body_color")}
+    return {
+        "pattern": name,
+        "background": rng.choice([color for color in GROUND_COLORS if color not in own]),
+    }
 
 
 def is_held_out(attributes: Mapping[str, str]) -> bool:
@@ -136,7 +141,8 @@ def pictures(number: int, *, seed: int = 0, held_out: bool = False) -> list[Shot
 def other_view(shot: Shot) -> Shot:
     """The same subjects elsewhere: another ground, size and place, another expression."""
     rng = random.Random(f"sdlearn-view-{shot.seed}")
-    elsewhere = {k: v for k, v in shot.attributes.items() if k not in _GROUND} | _ground(rng)
+    elsewhere = {k: v for k, v in shot.attributes.items() if k not in _GROUND}
+    elsewhere |= _ground(elsewhere, rng)
     if "size" in elsewhere:
         elsewhere |= _position(rng)
     if "expression" in elsewhere:

@@ -65,6 +65,13 @@ def test_styles_for_fine_tuning_are_never_in_a_training_picture() -> None:
     assert "fxemoji" in SUBJECT_SETS
 
 
+def test_nobody_stands_on_a_ground_of_their_own_colour() -> None:
+    shots = pictures(2000)
+    for shot in [*shots, *map(other_view, shots)]:
+        own = [shot.attributes.get(name) for name in ("color", "other_color", "body_color")]
+        assert shot.attributes.get("background", "none") not in own
+
+
 def test_training_pictures_hold_no_held_out_combination() -> None:
     assert not any(is_held_out(shot.attributes) for shot in pictures(1000))
     assert all(is_held_out(shot.attributes) for shot in pictures(200, held_out=True))
