@@ -22,6 +22,7 @@ from sdlearn.training.batches import Batch, ProcessRank
 from sdlearn.training.config import FitConfig
 from sdlearn.training.loop import fit
 from sdlearn.training.method import Stage
+from sdlearn.training.muon import suits_muon
 
 LossOf = Callable[[int, torch.Generator], dict[str, Tensor]]
 NO_LIMIT = 10**9  # optimizer steps, of what goes by the clock
@@ -62,6 +63,7 @@ class Training(Stage):
     sheet: Callable[[Path], None] | None = None  # writes a sample sheet to a path
     learning_rate: float = 1e-3
     factors: dict[str, float] = field(default_factory=dict)  # on it, by the model's child module
+    muon_factor: float | None = None  # on it, of hidden layers' matrices; None: AdamW for all
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     ema_decay: float | None = None
@@ -98,14 +100,18 @@ class Training(Stage):
         return {"model": self.model}
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Return one group for each child module that has a factor, one for the rest."""
-        groups: dict[str, dict[str, Any]] = {}
+        """Return groups by the model's children that have a factor, and by Muon or AdamW."""
+        groups: dict[tuple[str, bool], dict[str, Any]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 child = name.partition(".")[0]
                 child = child if child in self.factors else ""
+                muon = self.muon_factor is not None and suits_muon(name, parameter)
                 rate = learning_rate * self.factors.get(child, 1.0)
-                groups.setdefault(child, {"params": [], "lr": rate})["params"].append(parameter)
+                if muon and self.muon_factor is not None:
+                    rate *= self.muon_factor
+                group = groups.setdefault((child, muon), {"params": [], "lr": rate, "muon": muon})
+                group["params"].append(parameter)
         return list(groups.values())
 
     def identity(self, pictures: Any) -> dict[str, Any]:

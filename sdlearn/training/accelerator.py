@@ -15,6 +15,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 
+from sdlearn.training.muon import MuonAdamW
+
 if TYPE_CHECKING:
     from sdlearn.training.config import FitConfig
 
@@ -120,7 +122,7 @@ def make_optimizer(
     config: FitConfig,
     accelerator: Accelerator,
 ) -> torch.optim.Optimizer:
-    """Make the AdamW of a run for groups of parameters."""
+    """Make the AdamW of a run for groups of parameters, with Muon for those that ask for it."""
     settings: dict[str, Any] = {
         "lr": learning_rate,
         "betas": (config.adam_beta1, config.adam_beta2),
@@ -132,7 +134,8 @@ def make_optimizer(
     # A fused step looks for overflow by itself, so that accelerate never learns of a skipped one,
     # and schedule and average would move on: under a scaler take torch's next best, foreach.
     fused = accelerator.scaler is None and accelerator.device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, fused=True if fused else None, **settings)
+    optimizer = MuonAdamW if any("muon" in group for group in groups) else torch.optim.AdamW
+    return optimizer(groups, fused=True if fused else None, **settings)
 
 
 class Modes:
