@@ -107,6 +107,7 @@ def train_clip(
         model=clip,
         losses=losses,
         learning_rate=config.clip_learning_rate,
+        muon_factor=config.muon_factor,
         weight_decay=0.1,
         betas=(0.9, 0.98),
         ema_decay=0.995,

@@ -15,7 +15,7 @@ AT_LEAST_ONE = (  # where they are given
 ABOVE_ZERO = (
     *(f"{stage}_minutes" for stage in STAGES),
     *("vae_learning_rate", "clip_learning_rate", "judges_learning_rate", "unet_learning_rate"),
-    *("text_learning_rate", "snr_gamma"),
+    *("text_learning_rate", "muon_factor", "snr_gamma"),
 )
 
 
@@ -53,6 +53,7 @@ class PretrainConfig:
     judges_learning_rate: float = 1e-3  # AdamW's highest
     unet_learning_rate: float = 5e-4  # AdamW's highest
     text_learning_rate: float = 2e-4  # of the text encoder while it trains with the U-Net
+    muon_factor: float = 2.0  # on the rates, of hidden layers' matrices, which Muon trains
 
     vae_channels: tuple[int, ...] = (24, 48, 96, 128)  # of each level, from the pixels inwards
     unet_channels: tuple[int, ...] = (64, 128, 256)  # of each level, from the latents inwards

@@ -153,6 +153,7 @@ def _train(config: PretrainConfig, name: str, model: nn.Module, losses: LossOf) 
         model=model,
         losses=losses,
         learning_rate=config.judges_learning_rate,
+        muon_factor=config.muon_factor,
         minutes=config.judges_minutes / 4,
         steps=config.judges_steps,
     )

@@ -135,6 +135,7 @@ def train_unet(
         losses=losses,
         sheet=lambda path: draw_sheet(pipeline, prompts, path),
         learning_rate=config.unet_learning_rate,
+        muon_factor=config.muon_factor,
         factors={"text_encoder": config.text_learning_rate / config.unet_learning_rate},
         ema_decay=config.ema_decay,
         minutes=config.unet_minutes,

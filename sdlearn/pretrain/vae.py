@@ -119,6 +119,7 @@ def _training(
         losses=losses,
         sheet=draw,
         learning_rate=config.vae_learning_rate,
+        muon_factor=config.muon_factor,
         ema_decay=0.999,
         minutes=config.minutes(name),
         steps=config.steps(name),
