@@ -33,7 +33,7 @@ class LoadedPicture:
 
 
 class PictureLoader:
-    """Decodes pictures, in threads, and encodes them with the VAE, as many at once as a batch has.
+    """Decode pictures, in threads, and encode them with the VAE, as many at once as a batch has.
 
     `captions` gives the sentences of a picture, and may raise ValueError for one that has none.
     With a `cache_dir`, moments are read from there and kept there; see `MomentEncoder`.

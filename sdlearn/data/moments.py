@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class MomentEncoder:
-    """Encodes pictures with a VAE; with a `cache_dir`, each picture and size only once for good.
+    """Encode pictures with a VAE; with a `cache_dir`, each picture and size only once for good.
 
     With `random_flip` the mirrored pictures are encoded as well. Raises OSError for a `cache_dir`
     that cannot be written to, and ValueError where the VAE gives numbers that are not finite

@@ -82,7 +82,7 @@ def train_clip(
     steps: int | None = None,
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> CLIPModel:
-    """Trains a CLIP; `name` seeds it, so the judge's is another one than the generator's."""
+    """Train a CLIP; `name` seeds it, so the judge's is another one than the generator's."""
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed + len(name))
     clip = build_clip(config, tokenizer)
@@ -125,6 +125,6 @@ def sample_captions(data: WorldDataset, number: int, japanese: float, seed: int)
 
 
 def save_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Writes the whole CLIP, both halves, with its tokenizer."""
+    """Write the whole CLIP, both halves, with its tokenizer."""
     clip.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -86,7 +86,7 @@ class PretrainConfig:
         return getattr(self, f"{stage}_steps")
 
     def check(self) -> None:
-        """Raises `ValueError` before anything is rendered or trained."""
+        """Raise `ValueError` before anything is rendered or trained."""
         factor = 2 ** (len(self.vae_channels) - 1)
         if self.image_size % (4 * factor):
             raise ValueError(

@@ -59,7 +59,7 @@ def _as_index(indices: Tensor | slice) -> np.ndarray | slice:
 
 
 def world_dataset(config: PretrainConfig, *, held_out: bool = False) -> WorldDataset:
-    """Renders the pictures, or opens those that an earlier run has rendered."""
+    """Render the pictures, or open those that an earlier run has rendered."""
     number = HELD_OUT_PICTURES if held_out else config.pictures
     name = "held-out" if held_out else "train"
     return _dataset(name, pictures(number, seed=config.seed + held_out, held_out=held_out), config)

@@ -163,7 +163,7 @@ def _train(config: PretrainConfig, name: str, model: nn.Module, losses: LossOf) 
 def train_judges(
     config: PretrainConfig, data: WorldDataset, tokenizer: CLIPTokenizer, folder: Path
 ) -> None:
-    """Trains all three and writes them to `folder/{clip,image-encoder,reader}`."""
+    """Train all three and write them to `folder/{clip,image-encoder,reader}`."""
     train_reader(config, data).save_pretrained(folder / "reader")
     encoder = train_image_encoder(config, data, other_views(config))
     encoder.save_pretrained(folder / "image-encoder")

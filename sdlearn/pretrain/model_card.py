@@ -21,7 +21,7 @@ FACTS, MEASUREMENTS, CARD = "recipe.json", "measurements.json", "README.md"
 
 
 def write_cards(config: PretrainConfig, folder: Path) -> None:
-    """Writes `recipe.json` (settings, losses, time, hardware, commit) and the card beside it."""
+    """Write `recipe.json` (settings, losses, time, hardware, commit) and the card beside it."""
     settings = {k: v for k, v in asdict(config).items() if k not in ("output", "work", "workers")}
     settings["start"] = None if config.start is None else config.start.name
     facts = {

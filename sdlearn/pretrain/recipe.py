@@ -24,7 +24,7 @@ TOKENIZER_CAPTIONS = 20_000
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Trains what `config.stages` names, keeps what is finished, and writes the model folder.
+    """Train what `config.stages` names, keep what is finished, and write the model folder.
 
     Each stage leaves `work/<stage>-done`; a finished one is not trained again, an unfinished one
     goes on from its checkpoint. The folder is written when all the generator's parts are there.
@@ -56,7 +56,7 @@ def pretrain(config: PretrainConfig) -> Path:
 
 
 def _take_parts(config: PretrainConfig, start: Path) -> None:
-    """Puts the finished parts of a model where the stages would have left them."""
+    """Put the finished parts of a model where the stages would have left them."""
     places = {"vae": "vae-done", "judges": "judges-done", "tokenizer": "tokenizer"}
     for name, place in places.items():
         if (start / name).is_dir() and not (config.work / place).exists():
@@ -140,7 +140,7 @@ def _unet(config: PretrainConfig, data: WorldDataset) -> None:
 
 
 def assemble(config: PretrainConfig) -> Path:
-    """Writes the diffusers folder, fp16, with judges and cards, and moves it into place."""
+    """Write the diffusers folder, fp16, with judges and cards, and move it into place."""
     vae_folder = _done(config, "decoder")
     if not vae_folder.exists():
         vae_folder = _done(config, "vae")
@@ -173,7 +173,7 @@ def assemble(config: PretrainConfig) -> Path:
 
 
 def _edit(path: Path, **settings: str | None) -> None:
-    """Sets fields of a JSON file; None takes a field out."""
+    """Set fields of a JSON file; None takes a field out."""
     merged = json.loads(path.read_text(encoding="utf-8")) | settings
     kept = {name: value for name, value in merged.items() if name not in settings or settings[name]}
     path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ MAX_LENGTH = 77  # tokens, as in Stable Diffusion
 def train_tokenizer(
     english: Iterable[str], japanese: Iterable[str], room: int, folder: Path
 ) -> CLIPTokenizer:
-    """Learns merges and writes `vocab.json`, `merges.txt` and `tokenizer.json`.
+    """Learn merges and write `vocab.json`, `merges.txt` and `tokenizer.json`.
 
     Every byte is a token, alone and at a word's end, so no text is ever unknown.
 

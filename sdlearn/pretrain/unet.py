@@ -85,7 +85,7 @@ def train_unet(
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
 ) -> UNet2DConditionModel:
-    """Trains the denoiser, anew or further than `config.start`, and the text encoder in place."""
+    """Train the denoiser, anew or further than `config.start`, and the text encoder in place."""
     device, dtype = device_and_dtype(config)
     torch.manual_seed(config.seed)
     if config.start is None:
@@ -192,7 +192,7 @@ def sheet_prompts(seed: int) -> list[str]:
 
 
 def draw_sheet(pipeline: StableDiffusionPipeline, prompts: list[str], path: Path) -> None:
-    """Draws each prompt once, 20 steps, and writes them as one sheet."""
+    """Draw each prompt once, 20 steps, and write them as one sheet."""
     pipeline.unet.eval()
     generators = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
     images = pipeline(

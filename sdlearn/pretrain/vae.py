@@ -52,7 +52,7 @@ def crop(pixel_values: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 
 def augment(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirrors half of the pictures and swaps the colour channels of one in seven.
+    """Mirror half of the pictures and swap the colour channels of one in seven.
 
     The autoencoder must serve pictures from outside its world too: those one fine-tunes on.
     """
@@ -65,7 +65,7 @@ def augment(pixel_values: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_vae(config: PretrainConfig, data: WorldDataset) -> AutoencoderKL:
-    """Trains the autoencoder and records its `scaling_factor` from the latents' real spread."""
+    """Train the autoencoder and record its `scaling_factor` from the latents' real spread."""
     device, _ = device_and_dtype(config)
     torch.manual_seed(config.seed)
     vae = build_vae(config).to(device)
@@ -75,7 +75,7 @@ def train_vae(config: PretrainConfig, data: WorldDataset) -> AutoencoderKL:
 
 
 def train_decoder(config: PretrainConfig, data: WorldDataset, vae: AutoencoderKL) -> AutoencoderKL:
-    """Trains the decoder further while the latents stay as they are, for sharper pictures.
+    """Train the decoder further while the latents stay as they are, for sharper pictures.
 
     The U-Net sees only latents, so it can be trained before, after or at the same time.
     """

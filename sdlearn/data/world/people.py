@@ -205,7 +205,7 @@ def _style(name: str):  # type: ignore[no-untyped-def]
 
 
 def _repaint(variant: dict[str, Any], name: str, change: Mapping[str, Any]) -> None:
-    """Gives what is painted so another colour, or a copy of it that shows above a height only."""
+    """Give what is painted so another colour, or a copy of it that shows above a height only."""
     if "above" in change:
         copies = [deepcopy(e) for e in variant["elements"] if _has_fill(e, change["old"])]
         area = _element("path", {"d": f"M-999-999h2999V{change['above']}H-999Z"}, [])
