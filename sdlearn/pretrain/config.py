@@ -47,11 +47,11 @@ class PretrainConfig:
     vae_crop: int = 64  # pixels; a part of each picture, at a grid of 4: a quarter of the cost
     clip_batch: int = 128  # pictures with captions an optimizer step
     judges_batch: int = 64  # pictures an optimizer step
-    unet_batch: int = 16  # pictures an optimizer step
+    unet_batch: int = 32  # pictures an optimizer step
     vae_learning_rate: float = 1.5e-3  # AdamW's highest; all rates warm up, then fall as a cosine
     clip_learning_rate: float = 7e-4  # AdamW's highest
     judges_learning_rate: float = 1e-3  # AdamW's highest
-    unet_learning_rate: float = 5e-4  # AdamW's highest
+    unet_learning_rate: float = 1e-3  # AdamW's highest
     text_learning_rate: float = 2e-4  # of the text encoder while it trains with the U-Net
     muon_factor: float = 2.0  # on the rates, of hidden layers' matrices, which Muon trains
 

@@ -19,15 +19,24 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that drives singular
 def orthogonalized(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The nearest matrix with all singular values near 1, `(m, n)`, by Newton-Schulz iterations.
 
+    All iterations are polynomials of one product, so they run on that, `(m, m)`, and the matrix
+    itself is multiplied only twice: for convolutions, which are wide, less than half the work.
+
     Source: Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks.
     """
     a, b, c = _COEFFICIENTS
     x = matrix / (matrix.norm() + 1e-7)
     is_tall = x.shape[0] > x.shape[1]
     x = x.T if is_tall else x
-    for _ in range(iterations):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+    gram = x @ x.T  # (m, m)
+    polynomial = torch.eye(len(x), dtype=x.dtype, device=x.device)
+    for left in reversed(range(iterations)):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        polynomial = factor @ polynomial
+        if left:
+            gram = factor @ gram @ factor
+    x = polynomial @ x
     return x.T if is_tall else x
 
 
