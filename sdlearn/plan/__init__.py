@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from sdlearn.plan.planning import Plan, plan
     from sdlearn.plan.table import describe, train_command
 
-__all__ = ["Plan", "PlanConfig", "describe", "plan", "train_command"]
-
 _FILE_OF = {
     "Plan": "planning",
     "PlanConfig": "config",

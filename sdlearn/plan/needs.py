@@ -77,7 +77,8 @@ class Tracer:
         self.method, self.shape, self.config, self.on_cuda = method, shape, config, on_cuda
         self.bar: tqdm | None = None  # counts the runs
         self.known: dict[FitConfig, list[StageNeeds]] = {}
-        self.prepared: dict[tuple[str, torch.dtype], tuple[int, int, float]] = {}
+        self.runs: dict[torch.dtype, list[_StageRun]] = {}  # by that of what does not train
+        self.ledger = Ledger()
 
     def needs(self, fit: FitConfig) -> list[StageNeeds]:
         """Return the needs of each stage under settings of the loop.
@@ -101,68 +102,67 @@ class Tracer:
         other.bar = self.bar
         same = replace(config, **{name: getattr(self.config, name) for name in OF_THE_LOOP})
         if (method, same) == (self.method, self.config):
-            other.known, other.prepared = self.known, self.prepared
+            other.known, other.runs, other.ledger = self.known, self.runs, self.ledger
+        else:
+            other.ledger = Ledger(self.ledger.shapes)
         return other
 
     def _trace(self, fit: FitConfig) -> list[StageNeeds]:
         frozen = DTYPES[fit.mixed_precision] if self.on_cuda else torch.float32
-        found = []
-        with Ledger() as ledger, DeviceEmulation(self.on_cuda) as emulation:
+        with self.ledger, DeviceEmulation(self.on_cuda) as emulation:
+            if frozen in self.runs:  # models and what they prepare are the same
+                return [run.needs(fit, emulation) for run in self.runs[frozen]]
+            self.runs[frozen], found = [], []
             sd = blank_model(self.shape, frozen, self.config.model)
-            runs = stages(self.method, sd, self.config)
+            made = stages(self.method, sd, self.config)
             del sd  # as the program does: what a method does not hold on to is gone
-            for method, steps in runs:
-                run = _StageRun(method, fit, ledger, emulation)
-                key = (method.name, frozen)  # preparing is the same whatever the other settings
-                if key not in self.prepared:
-                    self.prepared[key] = run.prepare(self.config)
-                found.append(run.needs(self.prepared[key], steps or fit.max_train_steps))
-                del run, method
+            for method, steps in made:
+                run = _StageRun(method, steps, self.ledger)
+                run.prepare(self.config, fit)
+                self.runs[frozen].append(run)
+                found.append(run.needs(fit, emulation))
         return found
 
 
 class _StageRun:
     """One stage, run without numbers."""
 
-    def __init__(
-        self, method: Any, fit: FitConfig, ledger: Ledger, emulation: DeviceEmulation
-    ) -> None:
-        self.method, self.fit, self.ledger, self.emulation = method, fit, ledger, emulation
+    def __init__(self, method: Any, steps: int | None, ledger: Ledger) -> None:
+        self.method, self.steps, self.ledger = method, steps, ledger
         self.weights = ledger.alive
         groups = method.parameter_groups(1.0)
         self.parameters = [parameter for group in groups for parameter in group["params"]]
 
-    def needs(self, prepared: tuple[int, int, float], steps: int) -> StageNeeds:
-        """Do a step, and add up what it takes with what `prepare` returned."""
-        method, fit = self.method, self.fit
+    def needs(self, fit: FitConfig, emulation: DeviceEmulation) -> StageNeeds:
+        """Do a step, and add up what it takes with what `prepare` has found."""
+        method = self.method
         sizes = tuple(parameter.numel() for parameter in self.parameters)
         trained = 4 * sum(sizes)  # bytes, float32
-        caches, preparing, preparing_flops = prepared
         method.prepare(placeholders(1), fit)
-        peak, flops = self._step()
+        peak, flops = self._step(fit, emulation)
         memory = Memory(
             weights=self.weights,
             gradients=trained,
             moments=2 * trained,
             ema=0,
             activations=max(0, peak - trained),
-            caches=caches,
-            preparing=preparing,
+            caches=self.caches,
+            preparing=self.space,
         )
         return StageNeeds(
             name=method.name,
-            steps=steps,
+            steps=self.steps or fit.max_train_steps,
             sizes=sizes,
             memory=memory,
             flops=flops,
-            preparing_flops=preparing_flops,
+            preparing_flops=self.preparing_flops,
             drawn_pixels=self._class_images() * training_size(method.sd, fit) ** 2,
         )
 
-    def prepare(self, config: PlanConfig) -> tuple[int, int, float]:
-        """Prepare a few pictures; return the bytes of all caches, working space, and work."""
-        self.method.check(placeholders(1), self.fit)
-        (cache_1, space, flops_1), (cache_2, _, flops_2) = map(self._prepared, (1, 2))
+    def prepare(self, config: PlanConfig, fit: FitConfig) -> None:
+        """Prepare a few pictures, and find the bytes of all caches, working space, and work."""
+        self.method.check(placeholders(1), fit)
+        (cache_1, space, flops_1), (cache_2, _, flops_2) = (self._prepared(n, fit) for n in (1, 2))
         others = self._class_images()
         more = (1 if self.method.name.startswith("imagic") else config.pictures) - 1
         more += max(0, others - 1)  # one class picture is among the few
@@ -172,29 +172,26 @@ class _StageRun:
 
             if config.pictures > MOST_CACHED_CAPTIONS:  # encoded at each step instead
                 each -= _bytes_of(self.method.sd.condition([PROMPT]))
-        drawing, drawing_flops = self._draw(others) if others else (0, 0.0)
-        return (
-            cache_1 + more * each,
-            max(space, drawing),
-            flops_1 + more * (flops_2 - flops_1) + drawing_flops,
-        )
+        drawing, drawing_flops = self._draw(others, fit) if others else (0, 0.0)
+        self.caches, self.space = cache_1 + more * each, max(space, drawing)
+        self.preparing_flops = flops_1 + more * (flops_2 - flops_1) + drawing_flops
 
     def _class_images(self) -> int:
         has_prior = getattr(self.method, "has_prior", False)
         return self.method.config.num_class_images if has_prior else 0
 
-    def _prepared(self, count: int) -> tuple[int, int, float]:
+    def _prepared(self, count: int, fit: FitConfig) -> tuple[int, int, float]:
         """Bytes of the caches, working space and work, of a few pictures."""
         self.ledger.restart()
-        self.method.prepare(placeholders(count), self.fit)
+        self.method.prepare(placeholders(count), fit)
         caches = self.ledger.alive - self.weights
         return caches, self.ledger.peak - self.weights - caches, self.ledger.flops
 
-    def _draw(self, count: int) -> tuple[int, float]:
+    def _draw(self, count: int, fit: FitConfig) -> tuple[int, float]:
         """Working space and work of drawing class pictures, as many at once as DreamBooth does."""
         sd, config = self.method.base, self.method.config
         at_once = min(count, config.sample_batch_size)
-        size = training_size(sd, self.fit) // sd.vae_reduction
+        size = training_size(sd, fit) // sd.vae_reduction
         shape = (at_once, sd.unet.config.in_channels, size, size)
         with torch.no_grad():
             self.ledger.restart()
@@ -210,14 +207,12 @@ class _StageRun:
         flops = (steps + self.ledger.flops) * count / at_once
         return self.ledger.peak - before, flops
 
-    def _step(self) -> tuple[int, float]:
+    def _step(self, fit: FitConfig, emulation: DeviceEmulation) -> tuple[int, float]:
         """The most bytes beyond what was there, and the work, of an optimizer step."""
-        method, fit = self.method, self.fit
-        pictures = placeholders(1)
+        method, pictures = self.method, placeholders(1)
         batches = method.make_batches(pictures, fit, ProcessRank())
         half = None if fit.mixed_precision == "no" else DTYPES[fit.mixed_precision]
         models = method.trained()
-        parts = min(2, fit.gradient_accumulation_steps)  # the third is like the second
         with ExitStack() as stack:
             if fit.gradient_checkpointing:
                 stack.enter_context(recomputed([method.sd.unet, *models.values()]))
@@ -225,14 +220,16 @@ class _StageRun:
                 model.train()
             self.ledger.restart()
             before = self.ledger.alive
-            for part in range(parts):
-                self.emulation.step(partial(method.loss, batches.batch(part), **models), half)
+            if fit.gradient_accumulation_steps > 1:  # from the second part on they are there
+                for parameter in self.parameters:
+                    parameter.grad = torch.empty_like(parameter)
+            emulation.step(partial(method.loss, batches.batch(0), **models), half)
             peak, flops = self.ledger.peak - before, self.ledger.flops
         for parameter in self.parameters:
             parameter.grad = None
         for model in models.values():
             model.eval()
-        return peak, flops * fit.gradient_accumulation_steps / parts
+        return peak, flops * fit.gradient_accumulation_steps
 
 
 def _traced(fit: FitConfig) -> FitConfig:

@@ -30,61 +30,30 @@ def stages(
 
     Imagic has two, the others one.
     """
-    if method == "imagic":
-        yield from _imagic(sd, config)
-    else:
-        yield MAKERS[method](sd, config), None
-
-
-def _textual_inversion(sd: StableDiffusion, config: PlanConfig) -> Any:
-    from sdlearn.finetune import TextualInversion
-
-    return TextualInversion(sd, initializer_token=None, num_vectors=config.num_vectors)
-
-
-def _dreambooth(sd: StableDiffusion, config: PlanConfig) -> Any:
-    from sdlearn.finetune import DreamBooth
-
-    return DreamBooth(
-        sd,
-        own_class_pictures=placeholders(1),  # without numbers none can be drawn
-        with_prior_preservation=config.with_prior_preservation,
-        train_text_encoder=config.train_text_encoder,
-        lora_rank=config.lora_rank,
-    )
-
-
-def _lora(sd: StableDiffusion, config: PlanConfig) -> Any:
-    from sdlearn.finetune import LoRA
-
-    rank = config.lora_rank or LoRAConfig().rank
-    return LoRA(sd, rank=rank, train_text_encoder=config.train_text_encoder)
-
-
-def _imagic(sd: StableDiffusion, config: PlanConfig) -> Iterator[tuple[Any, int]]:
-    from sdlearn.finetune import Imagic
+    from sdlearn.finetune import DreamBooth, FullFineTuning, Imagic, LoRA, TextualInversion
     from sdlearn.finetune.imagic.stages import EmbeddingStage, UNetStage
 
-    imagic = Imagic(sd, target_prompt=PROMPT, lora_rank=config.lora_rank)
-    first = EmbeddingStage(imagic.base, PROMPT, imagic.e_tgt)
-    yield first, imagic.steps["embedding"]
-    second = UNetStage(imagic.base, PROMPT, first.learnt, config.lora_rank)
-    yield second, imagic.steps["unet"]
-
-
-def _full(sd: StableDiffusion, config: PlanConfig) -> Any:
-    from sdlearn.finetune import FullFineTuning
-
-    return FullFineTuning(
-        sd,
-        train_text_encoder=config.train_text_encoder,
-        cache_latents=config.cache_latents is not False,
-    )
-
-
-MAKERS = {
-    "full": _full,
-    "textual-inversion": _textual_inversion,
-    "dreambooth": _dreambooth,
-    "lora": _lora,
-}
+    trains_text, rank = config.train_text_encoder, config.lora_rank
+    if method == "imagic":
+        imagic = Imagic(sd, target_prompt=PROMPT, lora_rank=rank)
+        first = EmbeddingStage(imagic.base, PROMPT, imagic.e_tgt)
+        yield first, imagic.steps["embedding"]
+        yield UNetStage(imagic.base, PROMPT, first.learnt, rank), imagic.steps["unet"]
+    elif method == "textual-inversion":
+        yield TextualInversion(sd, initializer_token=None, num_vectors=config.num_vectors), None
+    elif method == "lora":
+        yield LoRA(sd, rank=rank or LoRAConfig.rank, train_text_encoder=trains_text), None
+    elif method == "full":
+        caches = config.cache_latents is not False
+        yield FullFineTuning(sd, train_text_encoder=trains_text, cache_latents=caches), None
+    else:
+        yield (
+            DreamBooth(
+                sd,
+                own_class_pictures=placeholders(1),  # without numbers none can be drawn
+                with_prior_preservation=config.with_prior_preservation,
+                train_text_encoder=trains_text,
+                lora_rank=rank,
+            ),
+            None,
+        )
