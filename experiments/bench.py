@@ -149,7 +149,7 @@ class Bench:
         sheet([pictures, [g[0] for g in groups], after], self.work.picture(key))
         unit = {
             "subject": subject.name,
-            "within": subject.within,
+            "within": subject.is_known_style,
             "recipe": recipe.name,
             "cost": asdict(cost),
             **measure(self.judges, groups, subject, self.size, learnt_from=recipe.pictures),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from experiments import PLACES, find
 from sdlearn.course.results import shipped_result
 from sdlearn.evaluate.bootstrap import Interval
-from sdlearn.evaluate.report import judges_accuracy, made_by, write_report
+from sdlearn.evaluate.report import judges_accuracy, measurement_facts, write_report
 from sdlearn.models.registry import PACKAGE
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def result(claim: Claim, bench: Bench, finding: Finding) -> Result:
         "size": asdict(bench.size),
         "judges": judges_accuracy(bench.model),
         "commit": _commit(),
-        **made_by(f"python -m experiments {claim.name} --size {size_name(bench.size)}", "cpu"),
+        **measurement_facts(
+            f"python -m experiments {claim.name} --size {size_name(bench.size)}", "cpu"
+        ),
     }
 
 

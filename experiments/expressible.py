@@ -21,7 +21,7 @@ def run(bench: Bench) -> Finding:
     """Both methods on both kinds of subjects."""
     rows, gaps = {}, {}
     for within, side in SIDES.items():
-        found = [s for s in bench.subjects() if s.within == within]
+        found = [s for s in bench.subjects() if s.is_known_style == within]
         if not found:
             continue
         units = {r: [bench.learnt(s, r) for s in found] for r in (DREAMBOOTH, TEXTUAL_INVERSION)}

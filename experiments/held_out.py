@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.bench import paired_mean
+from experiments.distributions import kid
 from sdlearn.data.captions import caption
 from sdlearn.evaluate.bootstrap import Interval, bootstrap_mean
-from sdlearn.evaluate.distributions import kid
 from sdlearn.evaluate.mini import model_folder
 from sdlearn.evaluate.world import World
 

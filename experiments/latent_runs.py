@@ -22,12 +22,12 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from experiments.bench import Bench, Unit, sheet
+from experiments.distributions import frechet_distance
 from experiments.held_out import kid_to, plain_prompts
 from sdlearn.data.faces import ATTRIBUTE_VALUES
 from sdlearn.data.folder import to_pixel_values
 from sdlearn.data.render import Character, characters, render
 from sdlearn.diffusion import NoiseSchedule
-from sdlearn.evaluate.distributions import frechet_distance
 from sdlearn.evaluate.metrics import seen_shares
 
 if TYPE_CHECKING:

@@ -22,21 +22,6 @@ if TYPE_CHECKING:
     )
     from sdlearn.models import StableDiffusion, load
 
-__all__ = [
-    "DreamBooth",
-    "FitConfig",
-    "FullFineTuning",
-    "Imagic",
-    "LoRA",
-    "Picture",
-    "StableDiffusion",
-    "TextualInversion",
-    "fit",
-    "load",
-    "read_pictures",
-    "run",
-]
-
 _ROOM_OF = {
     "DreamBooth": "sdlearn.finetune",
     "FitConfig": "sdlearn.finetune",
@@ -51,6 +36,7 @@ _ROOM_OF = {
     "read_pictures": "sdlearn.data",
     "run": "sdlearn.finetune",
 }
+__all__ = list(_ROOM_OF)
 
 
 def __getattr__(name: str) -> Any:

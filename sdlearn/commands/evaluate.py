@@ -81,7 +81,7 @@ class Evaluate:
         path = Path(self.what).expanduser()
         self._check(path)
         from sdlearn.data.folder import read_pictures
-        from sdlearn.evaluate.naming import is_artefact
+        from sdlearn.evaluate.subject_name import is_artefact
         from sdlearn.models.writing import prepare_folder
 
         learnt = is_artefact(path)
@@ -92,11 +92,11 @@ class Evaluate:
         if output.is_dir():
             raise ValueError(f"--output {output} is a folder: name a file in it, such as a.json")
         prepare_folder(output.parent)
-        from sdlearn.evaluate.report import made_by, report, write_report
+        from sdlearn.evaluate.report import measurement_facts, report, write_report
 
         facts, (figures, notes) = self._artefact(path) if learnt else self._folder(drawn)
         device = facts.pop("device", "cpu")
-        facts = {**made_by(self._command(path), device), "what": path.name, **facts}
+        facts = {**measurement_facts(self._command(path), device), "what": path.name, **facts}
         measured = report(figures, facts, notes, self.judges or self.model)
         print(measured["table"])
         write_report(measured, output)
@@ -125,7 +125,7 @@ class Evaluate:
         """What a method has learnt: its subject in new situations, or its edit at each eta."""
         from sdlearn.evaluate import Judges
         from sdlearn.evaluate.artefact import Drawer, measure_artefact
-        from sdlearn.evaluate.naming import named
+        from sdlearn.evaluate.subject_name import find_subject_name
         from sdlearn.finetune.imagic.result import is_imagic
 
         pictures, edit = self._pictures(), is_imagic(path)
@@ -134,7 +134,7 @@ class Evaluate:
                 f"--pictures {self.pictures} holds {len(pictures)} pictures: name the one that "
                 "was edited"
             )
-        name = None if edit else named(path, self.subject, pictures)
+        name = None if edit else find_subject_name(path, self.subject, pictures)
         judges, drawer = Judges.load(self.judges or self.model), Drawer(self.config, self.subject)
         facts: dict[str, Any] = {"model": Path(self.model).name, "settings": self._settings()}
         if name is None:

@@ -53,7 +53,7 @@ class _Run(ABC):
         from accelerate import PartialState
 
         from sdlearn.finetune import fit, run
-        from sdlearn.finetune.previews import draw_samples
+        from sdlearn.finetune.provenance import draw_samples
         from sdlearn.models import load
         from sdlearn.models.single_file import check_single_file, is_file
         from sdlearn.training.accelerator import frozen_dtype

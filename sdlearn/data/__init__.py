@@ -5,17 +5,3 @@ from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import Picture, read_pictures, to_pixel_values, write_pictures
 from sdlearn.data.png import read_generated, save_generated
 from sdlearn.data.streams import PictureStream, stream_archives, stream_dataset
-
-__all__ = [
-    "LazyFolder",
-    "Picture",
-    "PictureStream",
-    "bucket_table",
-    "read_generated",
-    "read_pictures",
-    "save_generated",
-    "stream_archives",
-    "stream_dataset",
-    "to_pixel_values",
-    "write_pictures",
-]

@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from sdlearn.diffusion.loss import diffusion_loss, min_snr_weights
     from sdlearn.diffusion.schedule import NoiseSchedule
 
-__all__ = [
-    "ExactDenoiser",
-    "GaussianMixture",
-    "NoiseSchedule",
-    "classifier_free_guidance",
-    "diffusion_loss",
-    "min_snr_weights",
-]
-
 _FILE_OF = {
     "ExactDenoiser": "gaussian_mixture",
     "GaussianMixture": "gaussian_mixture",

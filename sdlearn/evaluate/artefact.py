@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sdlearn.data.folder import Picture
     from sdlearn.evaluate.judges import Judges
-    from sdlearn.evaluate.naming import Named
+    from sdlearn.evaluate.subject_name import SubjectName
     from sdlearn.models import StableDiffusion
 
 Measured = tuple[list[Figure], list[str]]  # figures, and what to know of them
@@ -73,7 +73,7 @@ def measure_artefact(
     judges: Judges,
     models: tuple[StableDiffusion, StableDiffusion],
     pictures: Sequence[Picture],
-    name: Named,
+    name: SubjectName,
     drawer: Drawer,
 ) -> Measured:
     """Measure a subject: `models` are the base and the one with the artefact in it."""

@@ -21,10 +21,10 @@ from sdlearn.data.world.captions import LANGUAGES
 from sdlearn.evaluate.config import EvaluateConfig
 from sdlearn.evaluate.judges import Judges
 from sdlearn.evaluate.metrics import attribute_shares, psnr, retrieval_accuracy
+from sdlearn.evaluate.mini_table import as_table
 from sdlearn.evaluate.near_copies import embed_all, near_copies, nearest_others
-from sdlearn.evaluate.report import made_by, write_report
+from sdlearn.evaluate.report import measurement_facts, write_report
 from sdlearn.evaluate.speed import time_picture
-from sdlearn.evaluate.table import as_table
 from sdlearn.evaluate.world import World
 from sdlearn.models import StableDiffusion, load
 from sdlearn.models.registry import SOURCES, shipped_folder
@@ -53,7 +53,7 @@ def evaluate_mini(config: EvaluateConfig, model: str | Path = "mini") -> dict[st
     figures = _figures(config, world, judges, sd)
     settings = asdict(config)
     return {
-        **made_by(config.command(), str(sd.device)),
+        **measurement_facts(config.command(), str(sd.device)),
         "settings": settings,
         "figures": figures,
         "table": as_table(figures, settings),

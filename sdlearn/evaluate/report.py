@@ -21,7 +21,7 @@ from sdlearn.training.accelerator import hardware
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers")
 
 
-def made_by(command: str, device: str) -> dict[str, Any]:
+def measurement_facts(command: str, device: str) -> dict[str, Any]:
     """When, by which command, on what and with which versions something was measured."""
     return {
         "measured": datetime.now(timezone.utc).date().isoformat(),
@@ -40,7 +40,7 @@ def report(
     `judges` is the model, name or folder, that they lie beside.
     """
     accuracy = judges_accuracy(judges)
-    notes = [*(note for note in notes if note), _said_of_judges(accuracy)]
+    notes = [*(note for note in notes if note), _judges_note(accuracy)]
     return {
         **facts,
         "figures": {
@@ -89,7 +89,7 @@ def write_report(measured: Mapping[str, Any], path: Path) -> None:
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
-def _said_of_judges(accuracy: Mapping[str, Any] | None) -> str:
+def _judges_note(accuracy: Mapping[str, Any] | None) -> str:
     if accuracy is None:
         return "How often these judges are right is not known: `sdlearn evaluate mini` measures it."
     shares = accuracy["attributes"]

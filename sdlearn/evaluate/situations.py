@@ -14,7 +14,7 @@ from sdlearn.data.vocabulary import BACKGROUNDS, EXPRESSIONS
 
 Situation = Mapping[str, str]  # the attributes that a prompt asks for
 
-SAID: Mapping[str, Collection[str]] = {  # of a training picture
+VARYING: Mapping[str, Collection[str]] = {  # what differs between training pictures
     "expression": EXPRESSIONS,
     "background": BACKGROUNDS,
 }
@@ -77,10 +77,10 @@ def prompt(asked: Situation, class_word: str, subject: str | None = None) -> str
     `subject` stands for the class: "sks person", "<my-character>"; without it the class itself is
     asked for, which is also what the judges are told.
     """
-    return "a picture of " + named(caption(asked), CAPTION_WORD, class_word, subject)
+    return "a picture of " + with_subject(caption(asked), CAPTION_WORD, class_word, subject)
 
 
-def worded(
+def caption_subject(
     pictures: Sequence[Picture], class_word: str, subject: str | None, captions: bool = True
 ) -> list[Picture]:
     """The training pictures with texts that name the subject, for the prompt "{text}".
@@ -93,13 +93,13 @@ def worded(
 
 
 def _text(picture: Picture, class_word: str, subject: str | None, *, captions: bool) -> str:
-    said = {k: v for k, v in picture.attributes.items() if v in SAID.get(k, ())}
+    said = {k: v for k, v in picture.attributes.items() if v in VARYING.get(k, ())}
     if captions and not said and re.search(rf"\b{re.escape(class_word)}\b", picture.text):
-        return named(picture.text, class_word, class_word, subject)
+        return with_subject(picture.text, class_word, class_word, subject)
     return prompt(said if captions else {}, class_word, subject)
 
 
-def named(sentence: str, word: str, class_word: str, subject: str | None) -> str:
+def with_subject(sentence: str, word: str, class_word: str, subject: str | None) -> str:
     """Put the subject in the place of `word`; a subject bare of adjectives takes no article."""
     bare, described = subject or with_article(class_word), subject or class_word
     pattern = rf"\b(an? )?{re.escape(word)}\b"

@@ -29,29 +29,6 @@ if TYPE_CHECKING:
     from sdlearn.training.loop import fit, run
     from sdlearn.training.method import Method, TrainStep
 
-__all__ = [
-    "CustomDiffusion",
-    "DreamBooth",
-    "DreamBoothConfig",
-    "FitConfig",
-    "FullConfig",
-    "FullFineTuning",
-    "Imagic",
-    "ImagicConfig",
-    "ImagicResult",
-    "LoRA",
-    "LoRAConfig",
-    "Method",
-    "TextualInversion",
-    "TextualInversionConfig",
-    "TrainStep",
-    "choose_eta",
-    "fit",
-    "load_imagic",
-    "run",
-    "validation_loss",
-]
-
 _MODULE_OF = {
     "CustomDiffusion": "sdlearn.finetune.custom_diffusion",
     "DreamBooth": "sdlearn.finetune.dreambooth",

@@ -14,8 +14,7 @@ import torch
 from sdlearn.data.cache import MomentCache, latents_from_moments
 from sdlearn.data.encoded import descriptions
 from sdlearn.diffusion import NoiseSchedule, diffusion_loss
-from sdlearn.finetune.previews import draw_previews
-from sdlearn.finetune.provenance import collect_provenance, record
+from sdlearn.finetune.provenance import collect_provenance, draw_previews, record
 from sdlearn.models.conditioning import Conditioning
 from sdlearn.models.samplers import check_steps
 from sdlearn.training.batches import sample_generator

@@ -6,7 +6,6 @@ Source: Ruiz et al. 2022, arXiv:2208.12242, section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,47 +64,36 @@ class DreamBooth(PartsMethod):
         return fill(self.config.instance_prompt, picture)
 
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
-        """Raise ValueError for a prompt that pictures cannot fill, and a wrong size or step count.
-
-        Own class pictures are read for this.
-        """
+        """Raise ValueError for prompts that pictures cannot fill, a wrong size or step count."""
         super().check(pictures, config)
         others = self._own_pictures(config)
         if self.has_prior and not others:
             check_steps(self.config.class_inference_steps, self.sd.noise_scheduler)
-        for picture in descriptions(pictures):
-            self.caption(picture)
-        for picture in descriptions(others):
-            fill(self.config.class_prompt, picture)
+        self._prompts(pictures, others)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Draw the class pictures, encode all pictures, and encode or tokenize the prompts."""
         super().prepare(pictures, config)
         others = self._class_pictures(config) if self.has_prior else []
         self.encode(Joined(pictures, others), config)
-        self.prompts = [self.caption(picture) for picture in descriptions(pictures)]
-        self.first_class = len(self.prompts)
-        self.prompts += [fill(self.config.class_prompt, other) for other in descriptions(others)]
+        self.prompts, self.first_class = self._prompts(pictures, others), len(pictures)
         self.parts.prepare_prompts(self.prompts)
 
     def loss(
         self, batch: Batch, unet: torch.nn.Module, **text_encoders: torch.nn.Module
     ) -> torch.Tensor:
-        """Denoise subject and class in one forward pass, and add the two means.
-
-        Weights of timesteps are applied to each sample, before the halves part.
+        """Denoise subject and class in one forward pass, weigh each sample, and add the two means.
 
         Source: Ruiz et al. 2022, arXiv:2208.12242, eq. 2.
         """
-        instances = len(batch.indices)
         indices, generators = list(batch.indices), list(batch.generators)
+        instances, last = len(indices), self.config.text_encoder_steps
         if self.has_prior:
             count = len(self.prompts) - self.first_class
             other = batch.beside(count, self.config.class_batch_size or instances)
             indices += [self.first_class + i for i in other.indices]
             generators += other.generators
-        last = self.config.text_encoder_steps
-        with nullcontext() if last is None or batch.step < last else torch.no_grad():
+        with torch.set_grad_enabled(last is None or batch.step < last):
             conditioning = self.parts.condition([self.prompts[i] for i in indices], text_encoders)
         losses = self.denoise(unet, indices, generators, conditioning)  # (instances + class,)
         loss = losses[:instances].mean()
@@ -113,17 +101,18 @@ class DreamBooth(PartsMethod):
             loss = loss + self.config.prior_loss_weight * losses[instances:].mean()
         return loss
 
+    def _prompts(self, pictures: Sequence[Picture], others: Sequence[Picture]) -> list[str]:
+        prompts = [self.caption(picture) for picture in descriptions(pictures)]
+        return prompts + [fill(self.config.class_prompt, other) for other in descriptions(others)]
+
     def _own_pictures(self, config: FitConfig) -> Sequence[Picture]:
         """Class pictures that somebody gave, or keeps where drawn ones would lie."""
-        if self.own_class_pictures or not self.has_prior:
-            return self.own_class_pictures
-        return own_pictures(class_folder(self.config, config))
+        keeps = self.has_prior and not self.own_class_pictures
+        return own_pictures(class_folder(self.config, config)) if keeps else self.own_class_pictures
 
     def _class_pictures(self, config: FitConfig) -> Sequence[Picture]:
-        own = self._own_pictures(config)
-        if own:
-            self.made["class_pictures"] = credits_of(own)
-            self.own_class_pictures = own
+        if own := self._own_pictures(config):
+            self.made["class_pictures"], self.own_class_pictures = credits_of(own), own
             return own
         folder, size = class_folder(self.config, config), training_size(self.sd, config)
         self.base.to(self.sd.device)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.finetune.captions import NO_CAPTION, Captions
 from sdlearn.finetune.config import FullConfig
 from sdlearn.finetune.denoising import denoising_losses
-from sdlearn.finetune.latent_source import LatentSource
+from sdlearn.finetune.latent_source import NO_CAPTION, Captions, LatentSource
 from sdlearn.finetune.parts import PartsMethod
 
 if TYPE_CHECKING:

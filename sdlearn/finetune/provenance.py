@@ -1,7 +1,8 @@
 """Where a saved artefact comes from: what its record and its card, `README.md`, say of it.
 
 The record, `artefact.json`, holds the settings and how it came about: from which pictures, on what,
-how long. The card says the same to people, in the form that the hub shows.
+how long. The card says the same to people, in the form that the hub shows, with pictures drawn at
+the end; those drawn on the way are previews.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from huggingface_hub import ModelCardData
+from tqdm.auto import tqdm
 
 from sdlearn import __version__
 from sdlearn.data.encoded import descriptions
 from sdlearn.data.folder import Picture
+from sdlearn.data.png import save_generated
 from sdlearn.data.streams import PictureStream
 from sdlearn.finetune.saving import CARD_MARK, CARD_NAME, LORA_NAME, is_own_card, word_file_name
 from sdlearn.models.registry import SOURCES
@@ -29,11 +33,13 @@ from sdlearn.training.accelerator import hardware
 
 if TYPE_CHECKING:
     from sdlearn.finetune.denoising import DenoisingStage
+    from sdlearn.models import StableDiffusion
     from sdlearn.training.config import FitConfig
     from sdlearn.training.method import Method
 
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers", "peft")
 MOST_LOOKED_AT = 20_000  # pictures, for their licences
+LOOKED_AT = 100  # pictures, for prompts of samples that differ
 MOST_SOURCES = 10  # addresses that are kept of one author
 WHAT = {
     "lora": "A LoRA: small updates beside the weights of {base}.",
@@ -161,6 +167,67 @@ def card(name: str, facts: Mapping[str, Any]) -> str:
         _terms(facts),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Path]:
+    """Draw each of `preview_prompts`, always from the same noise, and return the PNGs' paths.
+
+    Prompt i is drawn from seed + i on a CPU generator of its own, so that pictures of different
+    steps can be compared, and no random number is taken from anything else.
+    """
+    stem = Path(config.output_dir or ".") / "previews" / f"step-{step:06d}"
+    return _draw(sd, config, config.preview_prompts, stem, f"{sd.name}, step {step}")
+
+
+def draw_samples(
+    stage: DenoisingStage, pictures: Any, config: FitConfig, folder: Path, number: int
+) -> list[Path]:
+    """Draw a saved artefact's samples into its folder, and show them on its card.
+
+    The prompts are those that the first pictures were learnt under. Sampler steps and guidance
+    scale are those of previews. Returns the PNGs' paths.
+    """
+    known = list(dict.fromkeys(islice(learnt_under(stage, pictures), LOOKED_AT)))
+    prompts = list(islice(cycle(known), number))
+    device = stage.sd.device
+    precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
+    stem = folder / "samples" / "sample"
+    model = f"{record(stage)['base_model']} + {folder.name}"
+    with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+        paths = _draw(stage.sd, config, prompts, stem, model)
+    show_on_card(folder, list(zip(paths, prompts, strict=True)))
+    return paths
+
+
+def _draw(
+    sd: StableDiffusion, config: FitConfig, prompts: Sequence[str], stem: Path, model: str
+) -> list[Path]:
+    """Draw prompt i from seed + i to `stem` and its number."""
+    size = config.resolution or sd.image_size
+    paths = []
+    for number, prompt in enumerate(tqdm(prompts, desc="draw", leave=False, delay=2)):
+        seed = config.seed + number
+        [image] = sd.draw(
+            prompt,
+            seeds=seed,
+            height=size,
+            width=size,
+            num_inference_steps=config.preview_inference_steps,
+            guidance_scale=config.preview_guidance_scale,
+            desc=None,
+        )
+        path = save_generated(
+            image,
+            stem.with_name(f"{stem.name}-{number}.png"),
+            prompt=prompt,
+            negative_prompt="",
+            seed=seed,
+            model=model,
+            steps=config.preview_inference_steps,
+            guidance_scale=config.preview_guidance_scale,
+        )
+        paths.append(path)
+    return paths
 
 
 def _front_matter(facts: Mapping[str, Any]) -> str:

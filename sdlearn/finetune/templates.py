@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sdlearn.data.encoded import EncodedPicture
     from sdlearn.data.folder import Picture
+    from sdlearn.finetune.config import TextualInversionConfig
 
 # Neutral sentences, so that the word learns the subject and not its surroundings; 27 as in the
 # paper. Source: the idea is Gal et al. 2022, arXiv:2208.01618, appendix D; the wording is ours.
@@ -72,3 +73,23 @@ def fill(template: str, picture: Picture | EncodedPicture, placeholder: str = ""
         return words[name]
 
     return re.sub(r"\{(\w*)\}", word, template)
+
+
+def fill_word(config: TextualInversionConfig, picture: Picture | EncodedPicture) -> list[str]:
+    """Fill every template of Textual Inversion, with the new word in each sentence.
+
+    Where a sentence does not hold it, it takes the place of the word that it began at. Raises
+    ValueError, naming the picture, for a sentence without a place for it, and as `fill`.
+    """
+    token, known_word = config.placeholder_token, config.initializer_token
+    captions = [fill(template, picture, token) for template in config.templates]
+    if known_word is not None:
+        known = re.compile(rf"\b{re.escape(known_word)}\b")
+        captions = [c if token in c else known.sub(token, c, count=1) for c in captions]
+    for caption in captions:
+        if token not in caption:
+            raise ValueError(
+                f'the caption "{caption}" of {picture.path or "a picture"} has no place for '
+                f"{token}: write {token} into it"
+            )
+    return captions

@@ -5,7 +5,6 @@ Source: Gal et al. 2022, arXiv:2208.01618, section 4.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,11 @@ import torch
 from sdlearn.data.encoded import descriptions
 from sdlearn.finetune.config import TextualInversionConfig
 from sdlearn.finetune.denoising import DenoisingStage
-from sdlearn.finetune.new_rows import NewRows, initial_rows
 from sdlearn.finetune.provenance import write_card
 from sdlearn.finetune.saving import replace_folder, word_file_name
-from sdlearn.finetune.templates import fill
-from sdlearn.models.learned_embeds import with_new_token, write_learned_embeds
+from sdlearn.finetune.templates import fill_word
+from sdlearn.models.learned_embeds import with_new_rows, write_learned_embeds
 from sdlearn.models.model_metadata import model_spec
-from sdlearn.models.sharing import copy_sharing_weights
 from sdlearn.training.config import FitConfig
 
 if TYPE_CHECKING:
@@ -46,20 +43,10 @@ class TextualInversion(DenoisingStage):
         self, sd: StableDiffusion, config: TextualInversionConfig | None = None, **settings: Any
     ) -> None:
         own = replace(config or TextualInversionConfig(), **settings)
-        token, n = own.placeholder_token, own.num_vectors
-        parts: dict[str, Any] = {}
-        self.new_rows: list[NewRows] = []  # of each text encoder
-        for name, encoder_name in zip(sd.tokenizers, sd.text_encoders, strict=True):
-            old, text_encoder = sd.tokenizers[name], sd.text_encoders[encoder_name]
-            parts[name] = with_new_token(old, token, n)
-            table = text_encoder.get_input_embeddings().weight
-            start = initial_rows(old, table, own.initializer_token, n)
-            rows = NewRows(table, start, parts[name].convert_tokens_to_ids(token))
-            parts[encoder_name] = copy_sharing_weights(text_encoder)
-            parts[encoder_name].set_input_embeddings(rows)
-            self.new_rows.append(rows)
+        token, words = own.placeholder_token, own.initializer_token
+        sd, self.new_rows = with_new_rows(sd.freeze(), token, words, own.num_vectors)
         self.start = [rows.rows.detach().clone() for rows in self.new_rows]
-        super().__init__(replace(sd.freeze(), **parts), own)
+        super().__init__(sd, own)
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """The text encoders run in the loss; only the new rows in them train."""
@@ -72,21 +59,22 @@ class TextualInversion(DenoisingStage):
 
     def caption(self, picture: Picture) -> str:
         """Return the sentence to measure a picture's loss under: the first template's."""
-        return self._captions(picture)[0]
+        return fill_word(self.config, picture)[0]
 
     def check(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Raise ValueError for a caption without a place for the word, or a size that is wrong."""
         super().check(pictures, config)
         for picture in descriptions(pictures):
-            self._captions(picture)
+            fill_word(self.config, picture)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Encode the pictures, and tokenize every caption of each."""
         super().prepare(pictures, config)
         self.encode(pictures, config)
-        device = self.sd.device
-        captions = [self._captions(picture) for picture in descriptions(pictures)]
-        self.input_ids = [self.sd.tokenize(c).to(device) for c in captions]  # N x (templates, ...)
+        self.input_ids = [  # N x (templates, ...)
+            self.sd.tokenize(fill_word(self.config, picture)).to(self.sd.device)
+            for picture in descriptions(pictures)
+        ]
 
     def loss(self, batch: Batch, **text_encoders: torch.nn.Module) -> torch.Tensor:
         """Denoise the pictures under sentences that hold the word, not too far from where it began.
@@ -105,43 +93,26 @@ class TextualInversion(DenoisingStage):
 
     def _pull(self) -> torch.Tensor:
         """The weighted mean over the rows of their squared distance from where they began."""
-        distances = [
-            (new.rows - start.to(new.rows.device)).square().sum(dim=1)
-            for new, start in zip(self.new_rows, self.start, strict=True)
-        ]
+        pairs = zip(self.new_rows, self.start, strict=True)
+        moved = [new.rows - start.to(new.rows.device) for new, start in pairs]
+        distances = [rows.square().sum(dim=1) for rows in moved]
         return self.config.embedding_reg_weight * torch.cat(distances).mean()
 
     def save(self, path: str | Path) -> Path:
         """Write the rows as diffusers' one-key file, SDXL's as two keys, and return its path.
 
-        `path` is a `.safetensors` file or a folder; in a folder the file is named by the word
-        without its brackets, as other programs call a word by its file's name, and takes the place
-        of what an earlier run saved there.
+        `path` is a `.safetensors` file, or a folder in which the file is named by the word without
+        its brackets, and takes the place of what an earlier run saved there.
         """
-        path, token = Path(path).expanduser(), self.config.placeholder_token
-        rows, facts = [new.rows for new in self.new_rows], self.record()
+        path = Path(path).expanduser()
         if path.suffix == ".safetensors":
-            return self._write(path, rows, facts)
+            return self._write(path)
         with replace_folder(path, beside_words=True) as written:
-            file = self._write(written / word_file_name(token), rows, facts)
-            write_card(written, {**facts, "made": self.made})
+            file = self._write(written / word_file_name(self.config.placeholder_token))
+            write_card(written, {**self.record(), "made": self.made})
         return path / file.name
 
-    def _write(self, file: Path, rows: Sequence[torch.Tensor], facts: dict[str, Any]) -> Path:
+    def _write(self, file: Path) -> Path:
+        rows, facts = [new.rows for new in self.new_rows], self.record()
         spec = model_spec(self.sd, file.stem, {**facts, "made": self.made}, self.name)
         return write_learned_embeds(file, self.config.placeholder_token, rows, facts, spec)
-
-    def _captions(self, picture: Picture) -> list[str]:
-        """Every template's sentence for a picture, with the placeholder in each."""
-        token, word = self.config.placeholder_token, self.config.initializer_token
-        captions = [fill(template, picture, token) for template in self.config.templates]
-        if word is not None:
-            known = re.compile(rf"\b{re.escape(word)}\b")
-            captions = [c if token in c else known.sub(token, c, count=1) for c in captions]
-        for caption in captions:
-            if token not in caption:
-                raise ValueError(
-                    f'the caption "{caption}" of {picture.path or "a picture"} has no place for '
-                    f"{token}: write {token} into it"
-                )
-        return captions

@@ -17,22 +17,6 @@ if TYPE_CHECKING:
     from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
     from sdlearn.models.text_encoder import save_text_encoder
 
-__all__ = [
-    "SOURCES",
-    "Conditioning",
-    "ModelSource",
-    "StableDiffusion",
-    "StableDiffusionXL",
-    "load",
-    "merged",
-    "save_single_file",
-    "save_text_encoder",
-    "size_ids",
-    "unmerged",
-    "with_artefact",
-    "with_artefacts",
-]
-
 _FILE_OF = {
     "SOURCES": "registry",
     "Conditioning": "conditioning",

@@ -1,4 +1,4 @@
-"""Textual Inversion files: rows of the text encoder's vocabulary under a new word.
+"""Rows of the text encoder's vocabulary under a new word: while they train, and in files.
 
 Stable Diffusion 1 and 2: one key, the word. SDXL: `clip_l` and `clip_g`, rows for each text
 encoder, as sd-scripts, A1111 and ComfyUI have them. There, in sd-scripts' own `emb_params` and in
@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional as F
 
 from sdlearn.models.file_kinds import BUNDLED, NAMELESS_KEYS, SDXL_KEYS, kind_of
-from sdlearn.models.prompts import check_new_token
+from sdlearn.models.prompts import check_new_token, expand_prompt
+from sdlearn.models.sharing import copy_sharing_weights
 from sdlearn.models.tensor_files import OWN_ENTRY, check_finite, opened, own_entry, write_tensors
 
 if TYPE_CHECKING:
@@ -43,6 +45,27 @@ def with_token_rows(sd: StableDiffusion, token: str, *rows: torch.Tensor) -> Sta
     return replace(sd, **parts)
 
 
+def with_new_rows(
+    sd: StableDiffusion, token: str, words: str | None, num_vectors: int
+) -> tuple[StableDiffusion, list[NewRows]]:
+    """Return a model that has yet to learn a new token, and its rows of each text encoder.
+
+    They begin at known words, see `initial_rows`. All other weights are shared with the given
+    model, which is not changed. Raises ValueError for a known token, and as `initial_rows`.
+    """
+    parts: dict[str, Any] = {}
+    new: list[NewRows] = []
+    for name, encoder_name in zip(sd.tokenizers, sd.text_encoders, strict=True):
+        old, text_encoder = sd.tokenizers[name], sd.text_encoders[encoder_name]
+        parts[name] = with_new_token(old, token, num_vectors)
+        table = text_encoder.get_input_embeddings().weight
+        start = initial_rows(old, table, words, num_vectors)
+        new.append(NewRows(table, start, parts[name].convert_tokens_to_ids(token)))
+        parts[encoder_name] = copy_sharing_weights(text_encoder)
+        parts[encoder_name].set_input_embeddings(new[-1])
+    return replace(sd, **parts), new
+
+
 def with_new_token(tokenizer: Any, token: str, num_vectors: int) -> Any:
     """Return a tokenizer that also knows a token of n vectors; ValueError for one that is known."""
     check_new_token(token, tokenizer)
@@ -54,6 +77,47 @@ def with_new_token(tokenizer: Any, token: str, num_vectors: int) -> Any:
 def row_tokens(token: str, num_vectors: int) -> list[str]:
     """Name the rows of a token as diffusers does: "<cat>", "<cat>_1", "<cat>_2", ..."""
     return [token, *(f"{token}_{i}" for i in range(1, num_vectors))]
+
+
+class NewRows(torch.nn.Module):
+    """A token embedding whose first rows are frozen and shared, and whose last rows train.
+
+    Only `rows` (n, D) is trained, so the other rows cannot move, and gradient and optimizer cost
+    n rows instead of the whole table.
+    """
+
+    def __init__(self, table: torch.nn.Parameter, rows: torch.Tensor, first_id: int) -> None:
+        super().__init__()
+        self.table = table  # (V, D), frozen
+        self.rows = torch.nn.Parameter(rows.float().clone())
+        self.first_id = first_id
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """(B, L) -> (B, L, D)."""
+        is_new = input_ids >= self.first_id
+        old = F.embedding(input_ids.masked_fill(is_new, 0), self.table)
+        new = F.embedding((input_ids - self.first_id).clamp(min=0), self.rows).to(old.dtype)
+        return torch.where(is_new.unsqueeze(-1), new, old)
+
+
+def initial_rows(
+    tokenizer: Any, table: torch.Tensor, words: str | None, num_vectors: int
+) -> torch.Tensor:
+    """Return the rows of the tokens of known words in turn: (num_vectors, D), float32.
+
+    They begin anew where there are fewer tokens than vectors. The mean of the whole vocabulary is
+    taken where `words` is None. Raises ValueError for more tokens than vectors, naming them.
+    """
+    if words is None:
+        return table.float().mean(dim=0, keepdim=True).repeat(num_vectors, 1)
+    ids = tokenizer.encode(expand_prompt(words, tokenizer), add_special_tokens=False)
+    if not 0 < len(ids) <= num_vectors:
+        pieces = " + ".join(tokenizer.convert_ids_to_tokens(ids)) or "nothing"
+        raise ValueError(
+            f'the initializer_token "{words}" is {len(ids)} tokens ({pieces}) and num_vectors is '
+            f"{num_vectors}: give as many vectors, or a word that is one token, such as person"
+        )
+    return table[[ids[i % len(ids)] for i in range(num_vectors)]].float()
 
 
 def read_learned_embeds(path: Path) -> tuple[str, list[torch.Tensor]]:

@@ -25,7 +25,7 @@ from sdlearn.training.batches import Batch, ProcessRank, sample_generator
 if TYPE_CHECKING:
     from sdlearn.data.encoded import EncodedPicture
     from sdlearn.data.folder import Picture
-    from sdlearn.data.loading import LoadedPicture, PictureLoader
+    from sdlearn.data.picture_loader import LoadedPicture, PictureLoader
     from sdlearn.data.streams import PictureStream
 
 MOST_BROKEN = 100  # batches in a row of which no picture can be used

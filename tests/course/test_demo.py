@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sdlearn import cli
-from sdlearn.course.demo import DemoConfig, run_demo, ways
+from sdlearn.course.demo import DemoConfig, methods, run_demo
 from sdlearn.course.demo.drawing import Order, draw_all
 from sdlearn.course.demo.progress import Progress
 from sdlearn.data import read_generated, read_pictures, write_pictures
@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_demo_leaves_everything_it_promises(result, config):
-    assert [row.way.name for row in result.rows] == NAMES
+    assert [row.method.name for row in result.rows] == NAMES
     for row in result.rows:
         assert (len(row.situations), len(row.class_pictures)) == (5, 3)
         for drawn in (*row.situations, *row.class_pictures):
@@ -95,7 +95,7 @@ def test_textual_inversion_leaves_the_class_as_it_was_and_dreambooth_does_not(re
 def test_what_was_learnt_can_be_drawn_with(result, config, tmp_path):
     for row in result.rows[1:]:
         first = row.situations[0]
-        again = tmp_path / f"{row.way.name}.png"
+        again = tmp_path / f"{row.method.name}.png"
         words = [first.prompt, "--model", config.model, "--load", str(row.artefact)]
         settings = ["--steps", "2", "--seed", str(first.seed), "--output", str(again)]
         assert cli.main(["generate", *words, *settings]) == 0
@@ -126,7 +126,7 @@ def test_the_page_works_offline_and_its_links_resolve(result):
 
 
 def test_a_finished_demo_is_not_done_again(result, config, monkeypatch):
-    monkeypatch.setattr(ways, "fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(methods, "fit", lambda *_: pytest.fail("trained"))
     monkeypatch.setattr("sdlearn.course.demo.drawing._draw_missing", lambda *_: pytest.fail("drew"))
     before = contents(config.output)
     run_demo(config)
@@ -141,7 +141,7 @@ def test_a_killed_demo_goes_on_where_it_was_and_ends_the_same(
     result, config, tmp_path, monkeypatch
 ):
     copy = replace(config, output=tmp_path / "out")
-    fit, seen = ways.fit, []
+    fit, seen = methods.fit, []
 
     def killed_fit(method, *rest):
         for step in fit(method, *rest):
@@ -150,7 +150,7 @@ def test_a_killed_demo_goes_on_where_it_was_and_ends_the_same(
                 raise Killed
             yield step
 
-    monkeypatch.setattr(ways, "fit", killed_fit)
+    monkeypatch.setattr(methods, "fit", killed_fit)
     with pytest.raises(Killed):
         run_demo(copy)
     assert (copy.output / "textual-inversion").is_dir()

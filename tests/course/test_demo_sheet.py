@@ -9,13 +9,13 @@ from PIL import Image
 from sdlearn.course.demo import DemoConfig
 from sdlearn.course.demo.drawing import Drawn
 from sdlearn.course.demo.layout import Box, lay_out
+from sdlearn.course.demo.methods import demo_methods
 from sdlearn.course.demo.scores import COLUMNS, Row, format_table, judge
 from sdlearn.course.demo.sheet import write
-from sdlearn.course.demo.ways import ways
 from sdlearn.data.captions import caption
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import Picture
-from sdlearn.evaluate.situations import class_prompt, prompt, situations, worded
+from sdlearn.evaluate.situations import caption_subject, class_prompt, prompt, situations
 
 
 def test_prompts_are_worded_as_the_captions_of_the_picture_world():
@@ -36,9 +36,12 @@ def test_training_texts_say_everything_but_the_subject_and_its_style():
     picture = draw_character("lorelei", 0, 1, 32)[0]
     assert "lorelei" in picture.text
     expected = "a picture of a {expression} sks person, on a {background} background"
-    [text] = [p.text for p in worded([picture], "person", "sks person")]
+    [text] = [p.text for p in caption_subject([picture], "person", "sks person")]
     assert text.replace(" an orange", " a orange") == expected.format(**picture.attributes)
-    assert worded([picture], "person", "sks person", False)[0].text == "a picture of sks person"
+    assert (
+        caption_subject([picture], "person", "sks person", False)[0].text
+        == "a picture of sks person"
+    )
 
 
 def test_texts_of_own_pictures_are_kept_where_they_name_the_class():
@@ -49,7 +52,7 @@ def test_texts_of_own_pictures_are_kept_where_they_name_the_class():
         "at the sea": "a picture of sks person",
         "": "a picture of sks person",
     }.items():
-        [picture] = worded([Picture(image=image, text=text)], "person", "sks person")
+        [picture] = caption_subject([Picture(image=image, text=text)], "person", "sks person")
         assert picture.text == expected
 
 
@@ -113,20 +116,22 @@ def test_text_on_the_sheet_stays_in_its_box():
 
 
 def test_the_table_tells_who_learnt_the_subject_and_who_drifted(toy_folder):
-    """The subject itself stands for pictures of a way that learnt all, and drifted entirely."""
+    """The subject itself stands for pictures of a method that learnt all, and drifted entirely."""
     subject = [p.image for p in draw_character("lorelei", 0, 3, 48)]
     others = [p.image for p in draw_character("voxel-art", 4, 3, 48)]
     asked = situations([], "person")[:3]
 
-    def row(way, situation_images, class_images):
+    def row(method, situation_images, class_images):
         drawn = [
             [Drawn(image=i, prompt="", seed=0, path=Path()) for i in images]
             for images in (situation_images, class_images)
         ]
-        return Row(way=way, called="", artefact=None, situations=drawn[0], class_pictures=drawn[1])
+        return Row(
+            method=method, called="", artefact=None, situations=drawn[0], class_pictures=drawn[1]
+        )
 
-    all_ways = ways(DemoConfig())
-    rows = [row(all_ways[0], others, others), row(all_ways[2], subject, subject)]
+    all_methods = demo_methods(DemoConfig())
+    rows = [row(all_methods[0], others, others), row(all_methods[2], subject, subject)]
     scores, why_not = judge(rows, subject, asked, "person", str(toy_folder))
     before, after = scores["before"], scores["dreambooth"]
     assert not why_not

@@ -15,7 +15,7 @@ from sdlearn.data.cache import (
 )
 from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import write_pictures
-from sdlearn.data.loading import PictureLoader
+from sdlearn.data.picture_loader import PictureLoader
 
 
 def generators(*seeds):

@@ -17,8 +17,8 @@ from sdlearn.evaluate.figures import (
     diversity_figures,
     likeness_figures,
 )
-from sdlearn.evaluate.naming import named
 from sdlearn.evaluate.report import judges_accuracy
+from sdlearn.evaluate.subject_name import find_subject_name
 from sdlearn.finetune import (
     DreamBooth,
     FitConfig,
@@ -215,13 +215,13 @@ def test_the_names_come_from_the_record_unless_given(tmp_path, subject):
         ({"prompt": "{text}"}, {"subject": "", "class_word": "toy"}, (None, "toy")),
     ]:
         (tmp_path / "artefact.json").write_text(json.dumps({**record, "config": config}))
-        name = named(tmp_path, SubjectConfig(**given), subject)
+        name = find_subject_name(tmp_path, SubjectConfig(**given), subject)
         assert (name.subject, name.class_word) == expected
     (tmp_path / "artefact.json").write_text(
         json.dumps({**record, "config": {"prompt": "a person"}})
     )
     with pytest.raises(ValueError, match='such as "sks person"'):
-        named(tmp_path, SubjectConfig(), subject)
+        find_subject_name(tmp_path, SubjectConfig(), subject)
 
 
 def by_name(figures) -> dict:

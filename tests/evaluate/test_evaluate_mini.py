@@ -12,9 +12,9 @@ from conftest import TOY
 from sdlearn import cli
 from sdlearn.evaluate.config import EvaluateConfig
 from sdlearn.evaluate.mini import evaluate_mini
+from sdlearn.evaluate.mini_table import as_table, verdict
 from sdlearn.evaluate.near_copies import near_copies, nearest_others
 from sdlearn.evaluate.speed import time_picture
-from sdlearn.evaluate.table import as_table, verdict
 from sdlearn.evaluate.world import World
 from sdlearn.pretrain import dataset
 from sdlearn.pretrain.config import PretrainConfig

@@ -35,8 +35,8 @@ def bench(tmp_path_factory):
 
 def test_half_of_the_subjects_are_within_what_mini_can_express():
     assert len(SUBJECTS) == 12
-    assert sum(subject.within for subject in SUBJECTS) == 6
-    assert [subject.within for subject in subjects(4)] == [False, True, False, True]
+    assert sum(subject.is_known_style for subject in SUBJECTS) == 6
+    assert [subject.is_known_style for subject in subjects(4)] == [False, True, False, True]
     assert len({subject.name for subject in SUBJECTS}) == 12
 
 

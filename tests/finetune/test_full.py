@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from sdlearn.data import LazyFolder, Picture, write_pictures
 from sdlearn.finetune import FitConfig, FullConfig, FullFineTuning, fit, run
-from sdlearn.finetune.captions import Captions
+from sdlearn.finetune.latent_source import Captions
 from sdlearn.models import load
 from sdlearn.training.batches import ProcessRank
 

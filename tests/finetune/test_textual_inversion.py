@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from sdlearn.data.folder import Picture
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.templates import OBJECT_TEMPLATES, STYLE_TEMPLATES, fill
+from sdlearn.finetune.templates import OBJECT_TEMPLATES, STYLE_TEMPLATES, fill, fill_word
 from sdlearn.training.batches import draw_batch
 
 TOKEN = "<my-character>"
@@ -157,7 +157,10 @@ def test_a_checkpoint_holds_the_new_rows_and_their_moments_only(tiny, pictures, 
 
 def test_own_captions_take_the_word_in_place_of_the_initializer(tiny, pictures):
     method = TextualInversion(tiny, templates=("{text}", "{} , {background}"))
-    assert method._captions(pictures[0]) == [f"a {TOKEN} on a red background", f"{TOKEN} , red"]
+    assert fill_word(method.config, pictures[0]) == [
+        f"a {TOKEN} on a red background",
+        f"{TOKEN} , red",
+    ]
     lost = Picture(image=pictures[0].image, text="personal things")
     method = TextualInversion(tiny, templates=("{text}",))
     with pytest.raises(ValueError, match="no place for"):

@@ -1,4 +1,4 @@
-"""The demo: one character, three ways to learn it, and a sheet on which they compare.
+"""The demo: one character, three methods that learn it, and a sheet on which they compare.
 
 The names are imported on first use, so that the command line's help needs no torch.
 """

@@ -30,7 +30,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The places on a sheet: a row for each way, a column for each situation, then the class."""
+    """The places on a sheet: a row for each method, a column for each situation, then the class."""
 
     width: int
     height: int

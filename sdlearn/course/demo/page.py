@@ -62,7 +62,7 @@ def write_page(result: DemoResult, config: DemoConfig, class_prompt: str) -> Non
         f'<a href="{TABLE}">the table as JSON</a>, '
         f'<a href="{FOLDERS["drawn"]}/">all drawn pictures</a>, and what was learnt: '
         + ", ".join(
-            f'<a href="{r.artefact.name}/">{escape(r.way.label)}</a>'
+            f'<a href="{r.artefact.name}/">{escape(r.method.label)}</a>'
             for r in result.rows
             if r.artefact
         )
@@ -117,7 +117,7 @@ def _rights(result: DemoResult) -> str:
 
 def _head(row: Row) -> str:
     word = f"“{escape(row.called)}”"
-    label, about = escape(row.way.label), escape(row.way.about)
+    label, about = escape(row.method.label), escape(row.method.about)
     return f'<th scope="row">{label}<small>{about}; {word}</small></th>'
 
 

@@ -18,11 +18,11 @@ from sdlearn.course.demo.folder import (
     record,
     training_pictures,
 )
+from sdlearn.course.demo.methods import DemoMethod, demo_methods, learn
 from sdlearn.course.demo.page import PAGE, write_page
 from sdlearn.course.demo.progress import DRAWING_STEP, Progress
 from sdlearn.course.demo.scores import COLUMNS, Row, Scores, format_table, judge
 from sdlearn.course.demo.sheet import draw_sheet, save_sheet
-from sdlearn.course.demo.ways import Way, learn, ways
 from sdlearn.data.folder import Picture
 from sdlearn.evaluate.situations import Situation, class_prompt, prompt, situations
 from sdlearn.models import load
@@ -64,19 +64,19 @@ class _Demo:
     class_word: str
     pictures: Sequence[Picture]
     asked: Sequence[Situation]
-    ways: Sequence[Way]
+    methods: Sequence[DemoMethod]
 
     @property
     def passes(self) -> int:
         """The whole work, in passes of a picture through the U-Net."""
         a_row = len(self.asked) + self.config.class_seeds
-        drawn = len(self.ways) * a_row + self.config.num_class_images
+        drawn = len(self.methods) * a_row + self.config.num_class_images
         drawing = DRAWING_STEP * self.config.num_inference_steps * drawn
-        return drawing + sum(way.passes for way in self.ways)
+        return drawing + sum(method.passes for method in self.methods)
 
 
 def run_demo(config: DemoConfig) -> DemoResult:
-    """Learn a character in three ways, draw it in new situations, and compare.
+    """Learn a character by three methods, draw it in new situations, and compare.
 
     What is finished in the output folder is kept, so a demo that was stopped goes on where it was.
     Raises ValueError for a subject that cannot be had, words that cannot be learnt, and a folder
@@ -86,11 +86,11 @@ def run_demo(config: DemoConfig) -> DemoResult:
     with Progress(demo.passes) as progress:
         class_pictures = _class_pictures(demo, progress)
         rows = []
-        for way in demo.ways:
+        for method in demo.methods:
             artefact = None
-            if way.steps:
+            if method.steps:
                 artefact = learn(
-                    way,
+                    method,
                     demo.sd,
                     demo.pictures,
                     class_pictures,
@@ -98,7 +98,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
                     class_word=demo.class_word,
                     progress=progress,
                 )
-            rows.append(_row(demo, way, artefact, progress))
+            rows.append(_row(demo, method, artefact, progress))
         progress.say("Judging, and writing the sheet")
         return _write(demo, rows)
 
@@ -108,8 +108,8 @@ def _prepare(config: DemoConfig) -> _Demo:
     pictures = training_pictures(config)
     class_word = prepare(config)
     sd = load(config.model)
-    all_ways = ways(config)
-    all_ways[1].recipe.make(sd, class_word)  # refuses words that the model does not know
+    methods = demo_methods(config)
+    methods[1].recipe.make(sd, class_word)  # refuses words that the model does not know
     record(config, sd, pictures, class_word)
     keep_training_pictures(config, pictures)
     return _Demo(
@@ -118,7 +118,7 @@ def _prepare(config: DemoConfig) -> _Demo:
         class_word=class_word,
         pictures=pictures,
         asked=situations(pictures, class_word),
-        ways=all_ways,
+        methods=methods,
     )
 
 
@@ -141,10 +141,10 @@ def _class_pictures(demo: _Demo, progress: Progress) -> list[Picture]:
     return [Picture(image=d.image, text=text, path=d.path) for d in drawn]
 
 
-def _row(demo: _Demo, way: Way, artefact: Path | None, progress: Progress) -> Row:
-    """Draw the situations and the bare class with what a way has learnt."""
-    config, folder = demo.config, folder_of(demo.config, "drawn") / way.name
-    called = way.recipe.called(demo.class_word)
+def _row(demo: _Demo, method: DemoMethod, artefact: Path | None, progress: Progress) -> Row:
+    """Draw the situations and the bare class with what a method has learnt."""
+    config, folder = demo.config, folder_of(demo.config, "drawn") / method.name
+    called = method.recipe.called(demo.class_word)
     texts = [prompt(situation, demo.class_word, called) for situation in demo.asked]
     orders = [
         Order(prompt=text, seed=config.draw_seed + i, path=folder / f"situation-{i}.png")
@@ -161,11 +161,11 @@ def _row(demo: _Demo, way: Way, artefact: Path | None, progress: Progress) -> Ro
         config,
         model_name=config.model if artefact is None else f"{config.model} + {artefact}",
         progress=progress,
-        phase=f"{way.label}: drawing",
+        phase=f"{method.label}: drawing",
     )
     count = len(texts)
     return Row(
-        way=way,
+        method=method,
         called=called,
         artefact=artefact,
         situations=drawn[:count],
@@ -198,12 +198,12 @@ def _write_table(result: DemoResult) -> None:
     facts = {
         "columns": {c.name: {"about": c.about, "better": c.better} for c in COLUMNS},
         "rows": {
-            row.way.name: {
+            row.method.name: {
                 "artefact": None if row.artefact is None else row.artefact.name,
                 "prompts": [drawn.prompt for drawn in row.situations],
                 "seeds": [drawn.seed for drawn in row.situations],
                 "class_seeds": [drawn.seed for drawn in row.class_pictures],
-                "scores": dict(result.scores.get(row.way.name, {})),
+                "scores": dict(result.scores.get(row.method.name, {})),
             }
             for row in result.rows
         },

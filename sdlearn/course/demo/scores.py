@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from sdlearn.course.demo.drawing import Drawn
-    from sdlearn.course.demo.ways import Way
+    from sdlearn.course.demo.methods import DemoMethod
     from sdlearn.evaluate.situations import Situation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one way made: its pictures, and where what it learnt is kept."""
+    """What one method made: its pictures, and where what it learnt is kept."""
 
-    way: Way
+    method: DemoMethod
     called: str  # what its prompts call the subject
     artefact: Path | None  # for `sdlearn generate --load`; None: the model as it was
     situations: Sequence[Drawn]
@@ -100,13 +100,13 @@ def judge(
             **measure_situations(judges, groups, asked, class_word, references),
             **measure_class(judges, before, after, references),
         }
-        scores[row.way.name] = {column.name: mean(found[column.name]) for column in COLUMNS}
+        scores[row.method.name] = {column.name: mean(found[column.name]) for column in COLUMNS}
     return scores, ""
 
 
 def cells(row: Row, scores: Scores) -> list[str]:
     """The figures of a row as text, in the order of `COLUMNS`."""
-    found = scores[row.way.name]
+    found = scores[row.method.name]
     return [
         f"{found[c.name]:.0%}" if c.name == "asked_and_seen" else f"{found[c.name]:.2f}"
         for c in COLUMNS
@@ -116,7 +116,7 @@ def cells(row: Row, scores: Scores) -> list[str]:
 def format_table(rows: Sequence[Row], scores: Scores) -> str:
     """The table for a terminal."""
     lines = [["", *(f"{c.label} ({c.better})" for c in COLUMNS)]]
-    lines += [[row.way.label, *cells(row, scores)] for row in rows]
+    lines += [[row.method.label, *cells(row, scores)] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS) + 1)]
     return "\n".join(
         line[0].ljust(widths[0])

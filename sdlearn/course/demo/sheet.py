@@ -26,7 +26,7 @@ MADE_BY_AI = "Made by AI: all pictures but the training pictures were drawn by a
 
 
 def draw_sheet(result: DemoResult, config: DemoConfig, class_prompt: str) -> Image.Image:
-    """Draw the sheet, RGB: training pictures on top, then a row for each way of learning."""
+    """Draw the sheet, RGB: training pictures on top, then a row for each method."""
     rows = result.rows
     layout = lay_out(
         rows=len(rows),
@@ -136,8 +136,8 @@ def _words(
 def _label(sheet: Image.Image, box: Box, row: Row, result: DemoResult) -> None:
     """A row's name, what it changes, its word for the subject and the judges' figures."""
     texts = [
-        (row.way.label, 28, True, INK),
-        (row.way.about, 21, False, QUIET),
+        (row.method.label, 28, True, INK),
+        (row.method.about, 21, False, QUIET),
         (f"“{row.called}”", 23, False, INK),
     ]
     if result.scores:

@@ -49,7 +49,7 @@ def grade_folder(folder: Path, limits: Limits | None = None) -> Iterator[list[Ma
     """
     from tqdm import tqdm
 
-    from sdlearn.course import checks  # noqa: F401  now, before anybody can change its files
+    from sdlearn.course import checks  # now, before anybody can change its files
 
     for submission in tqdm(read_submissions(folder), desc="grading", unit="notebook"):
         try:

@@ -17,7 +17,7 @@ from sdlearn.course.grading.submissions import find_answers, printable
 from sdlearn.course.grading.wire import LIMIT, decode, encode
 
 
-class Forgetful(dict[int, list[Any]]):
+class NoOutputs(dict[int, list[Any]]):
     """What IPython writes into to keep all that is printed, which nobody reads here."""
 
     def __missing__(self, key: int) -> list[Any]:
@@ -29,7 +29,7 @@ def serve(channel: socket.socket) -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
     shell: Any = InteractiveShell.instance()
-    shell.history_manager.outputs = Forgetful()
+    shell.history_manager.outputs = NoOutputs()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     objects: dict[str, Any] = {}  # that were found by their expressions

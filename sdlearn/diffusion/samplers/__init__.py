@@ -14,14 +14,13 @@ diffusers has DPM-Solver++ and UniPC, which also remember the answers of earlier
 second order or better on any data, the ones here of first: for few steps take those, to understand
 take these. `sdlearn.models.samplers` has a name for each, which `sdlearn generate --sampler` takes.
 
-`timesteps.py` chooses the timesteps, `prediction.py` reads a model's output, `scheduler.py` is
-what all schedulers here share, `trajectory.py` the loop. In each file the mathematics come first,
-as pure functions; below them a scheduler for diffusers' pipelines calls them.
+`scheduler.py` is what all schedulers here share, `trajectory.py` the loop. In each file the
+mathematics come first, as pure functions; below them a scheduler for diffusers' pipelines calls
+them.
 """
 
 from sdlearn.diffusion.samplers.ddim import PlainDDIMScheduler, ddim_sigma, ddim_step
 from sdlearn.diffusion.samplers.ddpm import PlainDDPMScheduler, ddpm_mean, ddpm_variance
-from sdlearn.diffusion.samplers.prediction import picture_and_noise
 from sdlearn.diffusion.samplers.quasi_taylor import (
     NoiseRate,
     QuasiTaylorScheduler,
@@ -30,23 +29,5 @@ from sdlearn.diffusion.samplers.quasi_taylor import (
     noise_rates,
     taylor_coefficients,
 )
-from sdlearn.diffusion.samplers.timesteps import inference_timesteps
+from sdlearn.diffusion.samplers.scheduler import inference_timesteps, picture_and_noise
 from sdlearn.diffusion.samplers.trajectory import trajectory
-
-__all__ = [
-    "NoiseRate",
-    "PlainDDIMScheduler",
-    "PlainDDPMScheduler",
-    "QuasiTaylorScheduler",
-    "ddim_sigma",
-    "ddim_step",
-    "ddpm_mean",
-    "ddpm_variance",
-    "inference_timesteps",
-    "ito_taylor_coefficients",
-    "ito_taylor_noise",
-    "noise_rates",
-    "picture_and_noise",
-    "taylor_coefficients",
-    "trajectory",
-]

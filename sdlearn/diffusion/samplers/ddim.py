@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils.torch_utils import randn_tensor
 
-from sdlearn.diffusion.samplers.scheduler import Stepping
+from sdlearn.diffusion.samplers.scheduler import SchedulerBase
 
 
 def ddim_sigma(alpha_bar: float, alpha_bar_prev: float, eta: float) -> float:
@@ -48,7 +47,7 @@ def ddim_step(
     return prev_sample if noise is None else prev_sample + sigma * noise
 
 
-class PlainDDIMScheduler(Stepping, SchedulerMixin, ConfigMixin):
+class PlainDDIMScheduler(SchedulerBase, SchedulerMixin, ConfigMixin):
     """DDIM by hand, equal to diffusers' `DDIMScheduler` step by step.
 
     Except where that one goes astray: with "linspace", and with "trailing" where T is no multiple
@@ -97,11 +96,7 @@ class PlainDDIMScheduler(Stepping, SchedulerMixin, ConfigMixin):
         end = 1.0 if self.config.set_alpha_to_one else self._alpha_bar(0)
         alpha_bar_prev = end if following is None else self._alpha_bar(following)
         noisy, picture, pred_epsilon = self._predict(model_output, timestep, sample)
-        noise = None
-        if eta > 0:
-            noise = randn_tensor(
-                sample.shape, generator=generator, device=sample.device, dtype=model_output.dtype
-            ).to(noisy.dtype)
+        noise = self._fresh_noise(model_output, noisy.dtype, generator) if eta > 0 else None
         prev_sample = ddim_step(
             picture,
             pred_epsilon,

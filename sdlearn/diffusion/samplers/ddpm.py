@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils.torch_utils import randn_tensor
 
-from sdlearn.diffusion.samplers.scheduler import Stepping
+from sdlearn.diffusion.samplers.scheduler import SchedulerBase
 
 VARIANCE_TYPES = ("fixed_small", "fixed_large")
 
@@ -54,7 +53,7 @@ def ddpm_variance(alpha_bar: float, alpha_bar_prev: float, variance_type: str) -
     )
 
 
-class PlainDDPMScheduler(Stepping, SchedulerMixin, ConfigMixin):
+class PlainDDPMScheduler(SchedulerBase, SchedulerMixin, ConfigMixin):
     """DDPM by hand, equal to diffusers' `DDPMScheduler` step by step.
 
     Its last step adds no noise whatever the variance, as in the paper's algorithm 2; diffusers'
@@ -104,8 +103,6 @@ class PlainDDPMScheduler(Stepping, SchedulerMixin, ConfigMixin):
         alpha_bar, alpha_bar_prev = self._alpha_bar(timestep), self._alpha_bar(following)
         mean = ddpm_mean(noisy, picture, alpha_bar=alpha_bar, alpha_bar_prev=alpha_bar_prev)
         variance = ddpm_variance(alpha_bar, alpha_bar_prev, self.config.variance_type)
-        noise = randn_tensor(
-            sample.shape, generator=generator, device=sample.device, dtype=model_output.dtype
-        )
-        prev_sample = mean + math.sqrt(variance) * noise.to(noisy.dtype)
+        noise = self._fresh_noise(model_output, noisy.dtype, generator)
+        prev_sample = mean + math.sqrt(variance) * noise
         return self._output(prev_sample, picture, sample.dtype, return_dict)

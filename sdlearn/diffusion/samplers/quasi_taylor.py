@@ -24,9 +24,8 @@ from typing import Any
 import torch
 from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils.torch_utils import randn_tensor
 
-from sdlearn.diffusion.samplers.scheduler import Stepping
+from sdlearn.diffusion.samplers.scheduler import SchedulerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +96,7 @@ def noise_rates(betas: torch.Tensor) -> torch.Tensor:
     return torch.stack(rates, dim=1)
 
 
-class QuasiTaylorScheduler(Stepping, SchedulerMixin, ConfigMixin):
+class QuasiTaylorScheduler(SchedulerBase, SchedulerMixin, ConfigMixin):
     """Quasi-Taylor sampling for any pipeline of diffusers.
 
     `taylor_order` is 1 to 3, or 1 to 2 where `stochastic`. The last step goes to the predicted
@@ -169,15 +168,7 @@ class QuasiTaylorScheduler(Stepping, SchedulerMixin, ConfigMixin):
         rho, mu = coefficients(rate, h, order)
         prev_sample = rho * noisy + mu * u
         if self.config.stochastic:
-            w, z = (
-                randn_tensor(
-                    sample.shape,
-                    generator=generator,
-                    device=sample.device,
-                    dtype=model_output.dtype,
-                ).to(noisy.dtype)
-                for _ in range(2)
-            )
+            w, z = (self._fresh_noise(model_output, noisy.dtype, generator) for _ in range(2))
             prev_sample = prev_sample + ito_taylor_noise(rate, h, order, w, z)
         return self._output(prev_sample, picture, sample.dtype, return_dict)
 

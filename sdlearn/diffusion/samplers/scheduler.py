@@ -1,21 +1,76 @@
-"""What the schedulers of this package have in common: settings, timesteps, and what they refuse."""
+"""What the samplers' schedulers share: timesteps, reading a model's output, and refusals."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+from diffusers.utils.torch_utils import randn_tensor
 
 from sdlearn.diffusion.loss import check_prediction_type
-from sdlearn.diffusion.samplers.prediction import picture_and_noise
-from sdlearn.diffusion.samplers.timesteps import inference_timesteps
 from sdlearn.diffusion.schedule import NoiseSchedule
 
+SPACINGS = ("leading", "trailing", "linspace")
 
-class Stepping:
+
+def inference_timesteps(
+    num_train_timesteps: int, num_inference_steps: int, spacing: str, steps_offset: int = 0
+) -> list[int]:
+    """Spread `num_inference_steps` over the training timesteps, noisiest first.
+
+    "leading" counts up from `steps_offset` and ends short of the noisiest timestep (Stable
+    Diffusion's own), "trailing" counts down from the noisiest, "linspace" has both ends. Raises
+    ValueError for what does not fit.
+
+    Source: Lin et al. 2023, arXiv:2305.08891, table 2.
+    """
+    total, number = num_train_timesteps, num_inference_steps
+    if not 1 <= number <= total:
+        raise ValueError(
+            f"num_inference_steps is {number}: give 1 to {total}, the number of training timesteps"
+        )
+    if spacing == "leading":
+        timesteps = np.arange(number, dtype=float)[::-1] * (total // number) + steps_offset
+    elif spacing == "trailing":
+        timesteps = np.round(total - np.arange(number) * (total / number)) - 1
+    elif spacing == "linspace":
+        timesteps = np.linspace(0, total - 1, number).round()[::-1]
+    else:
+        raise ValueError(f'timestep_spacing is "{spacing}": give one of {", ".join(SPACINGS)}')
+    if timesteps[0] >= total:
+        raise ValueError(
+            f'timestep_spacing "leading" with steps_offset {steps_offset} takes {number} steps to '
+            f'timestep {timesteps[0]:.0f}, which is not trained: take fewer steps, or "trailing"'
+        )
+    return [int(timestep) for timestep in timesteps]
+
+
+def picture_and_noise(
+    sample: torch.Tensor, model_output: torch.Tensor, alpha_bar: float, prediction_type: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split a noisy sample into `pred_original_sample` and `pred_epsilon`, all (B, ...).
+
+    Both answers satisfy sample = sqrt(alpha_bar) picture + sqrt(1 - alpha_bar) noise, whichever of
+    "epsilon", "v_prediction" and "sample" the model predicts. Raises ValueError for another one.
+
+    Source: Ho et al. 2020, arXiv:2006.11239, eq. 4; Salimans and Ho 2022, arXiv:2202.00512,
+    appendix D, for v.
+    """
+    check_prediction_type(prediction_type)
+    signal, spread = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+    if prediction_type == "epsilon":
+        return (sample - spread * model_output) / signal, model_output
+    if prediction_type == "sample":
+        return model_output, (sample - signal * model_output) / spread
+    return signal * sample - spread * model_output, signal * model_output + spread * sample
+
+
+class SchedulerBase:
     """What a scheduler needs beside its formula, if it keeps nothing between steps.
 
     A class made of this and diffusers' `SchedulerMixin` and `ConfigMixin` takes the settings that
@@ -129,6 +184,17 @@ class Stepping:
         if self.config.clip_sample:
             picture = picture.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
         return sample, picture, noise
+
+    @staticmethod
+    def _fresh_noise(
+        model_output: torch.Tensor,
+        dtype: torch.dtype,
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> torch.Tensor:
+        """Standard normal noise, drawn in the model's dtype as diffusers draws it."""
+        shape, device = model_output.shape, model_output.device
+        noise = randn_tensor(shape, generator=generator, device=device, dtype=model_output.dtype)
+        return noise.to(dtype)
 
     @staticmethod
     def _output(

@@ -6,7 +6,6 @@ groups = draw_situations(taught, subject, DREAMBOOTH, config)
 figures = measure(Judges.load("mini"), groups, subject, config)
 """
 
-from sdlearn.evaluate.compare.config import CompareConfig
 from sdlearn.evaluate.compare.measure import (
     PICTURES,
     class_prompts,
@@ -24,31 +23,8 @@ from sdlearn.evaluate.compare.recipe import (
     LABELS,
     LORA,
     TEXTUAL_INVERSION,
+    CompareConfig,
     Recipe,
     Subject,
 )
 from sdlearn.evaluate.compare.teach import Cost, drive, teach, train
-
-__all__ = [
-    "BEFORE",
-    "DREAMBOOTH",
-    "DREAMBOOTH_PRIOR",
-    "FULL",
-    "LABELS",
-    "LORA",
-    "PICTURES",
-    "TEXTUAL_INVERSION",
-    "CompareConfig",
-    "Cost",
-    "Recipe",
-    "Subject",
-    "class_prompts",
-    "draw",
-    "draw_situations",
-    "drive",
-    "measure",
-    "measure_class",
-    "measure_situations",
-    "teach",
-    "train",
-]

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from sdlearn.evaluate import Judges
-    from sdlearn.evaluate.compare.config import CompareConfig
-    from sdlearn.evaluate.compare.recipe import Recipe, Subject
+    from sdlearn.evaluate.compare.recipe import CompareConfig, Recipe, Subject
     from sdlearn.evaluate.situations import Situation
     from sdlearn.models import StableDiffusion
 

@@ -1,4 +1,4 @@
-"""Who is learnt, and how: a subject, and a method with what is changed of it."""
+"""Who is learnt, how and for how long: a subject, a method's settings, and what all get alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from sdlearn.data.styles import BASE_STYLES
-from sdlearn.evaluate.situations import class_prompt, class_word_of, worded
+from sdlearn.evaluate.situations import caption_subject, class_prompt, class_word_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from sdlearn.models import StableDiffusion
 
 MethodName = Literal["before", "full", "textual-inversion", "dreambooth", "lora"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """What every recipe gets alike. Raises ValueError, naming the field, for bad values."""
+
+    prompts: int = 10  # new situations the subject is drawn in
+    seeds: int = 4  # pictures of each situation
+    class_pictures: int = 12  # of the bare class, before and after
+    train_steps: int = 200  # optimizer steps of every method
+    train_batch_size: int = 4  # pictures of the subject a step
+    prior_pictures: int = 48  # of the class, for prior preservation
+    sampler_steps: int = 12  # a picture, with DPM-Solver++; mini's pictures hardly change beyond
+    guidance_scale: float = 5.0  # how strongly the prompt pulls
+
+    def __post_init__(self) -> None:
+        for name in ("prompts", "train_steps", "train_batch_size", "sampler_steps"):
+            self._at_least(name, 1)
+        for name in ("seeds", "class_pictures", "prior_pictures"):
+            self._at_least(name, 2)
+
+    def _at_least(self, name: str, least: int) -> None:
+        if getattr(self, name) < least:
+            raise ValueError(f"{name} is {getattr(self, name)}: give at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +55,7 @@ class Subject:
         return f"{self.style}-{self.seed}"
 
     @property
-    def within(self) -> bool:
+    def is_known_style(self) -> bool:
         """Whether mini was trained on the style, so that a prompt could nearly describe it."""
         return self.style in BASE_STYLES
 
@@ -127,7 +151,7 @@ class Recipe:
 
     def training_pictures(self, pictures: Sequence[Picture], class_word: str) -> list[Picture]:
         """The subject's pictures with captions that call it as prompts will."""
-        return worded(pictures, class_word, self.called(class_word), self.captions)
+        return caption_subject(pictures, class_word, self.called(class_word), self.captions)
 
 
 BEFORE = Recipe(method="before")

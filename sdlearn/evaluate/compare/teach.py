@@ -21,8 +21,7 @@ from sdlearn.models.lora_files import DIFFUSERS_NAME
 
 if TYPE_CHECKING:
     from sdlearn.data.folder import Picture
-    from sdlearn.evaluate.compare.config import CompareConfig
-    from sdlearn.evaluate.compare.recipe import Recipe, Subject
+    from sdlearn.evaluate.compare.recipe import CompareConfig, Recipe, Subject
     from sdlearn.finetune import Method, TrainStep
     from sdlearn.models import StableDiffusion
 

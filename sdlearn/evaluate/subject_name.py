@@ -19,8 +19,8 @@ ARTICLES = {"a", "an", "the"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named:
-    """How a subject is asked for."""
+class SubjectName:
+    """What prompts call a subject."""
 
     method: str  # that made the artefact, as far as can be told
     subject: str | None  # "sks person"; None: the class itself, as of full fine-tuning
@@ -35,7 +35,9 @@ def is_artefact(path: Path) -> bool:
     return any((path / part).exists() for part in parts) or any(path.glob("*.safetensors"))
 
 
-def named(path: Path, config: SubjectConfig, pictures: Sequence[Picture]) -> Named:
+def find_subject_name(
+    path: Path, config: SubjectConfig, pictures: Sequence[Picture]
+) -> SubjectName:
     """Take the subject's name and class from the configuration, else from what was saved.
 
     Raises ValueError, with what to give, where neither says what the subject is called.
@@ -54,7 +56,7 @@ def named(path: Path, config: SubjectConfig, pictures: Sequence[Picture]) -> Nam
                 f"{path} does not say what its subject is called in prompts: give --subject, such "
                 f'as "sks {class_word}", or --subject "" if it has no name of its own'
             )
-    return Named(method=method, subject=subject or None, class_word=class_word)
+    return SubjectName(method=method, subject=subject or None, class_word=class_word)
 
 
 def _token(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The three ways to learn the subject, each of which leaves an artefact that is complete or absent.
+"""The methods that learn the subject; each leaves an artefact that is complete or absent.
 
 output/
     textual-inversion/          my-character.safetensors
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class DemoMethod:
     """One row of the sheet: a recipe to learn the subject by, or the model as it was."""
 
     name: str  # of its folders
@@ -49,7 +49,7 @@ class Way:
         return TRAINING_PICTURE * self.steps * self.pictures_a_step
 
 
-def ways(config: DemoConfig) -> list[Way]:
+def demo_methods(config: DemoConfig) -> list[DemoMethod]:
     """Return the rows of the sheet, from the model as it was to DreamBooth with everything."""
     word = replace(
         TEXTUAL_INVERSION,
@@ -72,13 +72,13 @@ def ways(config: DemoConfig) -> list[Way]:
         class_batch_size=config.class_batch_size,
     )
     return [
-        Way(
+        DemoMethod(
             name="before",
             label="Before",
             about="the model as it was",
             recipe=replace(BEFORE, identifier=config.identifier),
         ),
-        Way(
+        DemoMethod(
             name="textual-inversion",
             label="Textual Inversion",
             about="learns one word, changes no weight",
@@ -86,7 +86,7 @@ def ways(config: DemoConfig) -> list[Way]:
             steps=config.textual_inversion_steps,
             batch_size=config.textual_inversion_batch_size,
         ),
-        Way(
+        DemoMethod(
             name="dreambooth",
             label="DreamBooth",
             about="trains the model, without prior preservation",
@@ -94,7 +94,7 @@ def ways(config: DemoConfig) -> list[Way]:
             steps=config.dreambooth_steps,
             batch_size=config.dreambooth_batch_size,
         ),
-        Way(
+        DemoMethod(
             name="dreambooth-with-prior",
             label="DreamBooth + prior",
             about="trains the model, with prior preservation",
@@ -106,7 +106,7 @@ def ways(config: DemoConfig) -> list[Way]:
 
 
 def learn(
-    way: Way,
+    demo_method: DemoMethod,
     sd: StableDiffusion,
     pictures: Sequence[Picture],
     class_pictures: Sequence[Picture],
@@ -115,17 +115,17 @@ def learn(
     class_word: str,
     progress: Progress,
 ) -> Path:
-    """Train one way, from its last checkpoint if there is one, and return its artefact's folder.
+    """Train one method, from its last checkpoint if there is one; return its artefact's folder.
 
     A finished artefact is left as it is. Checkpoints are deleted when the artefact is in place.
     """
-    folder, runs = config.output / way.name, config.output / "runs" / way.name
+    folder, runs = config.output / demo_method.name, config.output / "runs" / demo_method.name
     if folder.is_dir():
-        progress.found(way.passes)
+        progress.found(demo_method.passes)
         return folder
-    method = way.recipe.make(sd, class_word, class_pictures)
-    captioned = way.recipe.training_pictures(pictures, class_word)
-    _train(way, method, captioned, config, progress)
+    method = demo_method.recipe.make(sd, class_word, class_pictures)
+    captioned = demo_method.recipe.training_pictures(pictures, class_word)
+    _train(demo_method, method, captioned, config, progress)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     method.save(unfinished)
@@ -135,27 +135,31 @@ def learn(
 
 
 def _train(
-    way: Way, method: Method, pictures: Sequence[Picture], config: DemoConfig, progress: Progress
+    demo_method: DemoMethod,
+    method: Method,
+    pictures: Sequence[Picture],
+    config: DemoConfig,
+    progress: Progress,
 ) -> None:
     fit_config = FitConfig(
-        max_train_steps=way.steps,
-        train_batch_size=way.batch_size,
-        learning_rate=way.recipe.learning_rate,
+        max_train_steps=demo_method.steps,
+        train_batch_size=demo_method.batch_size,
+        learning_rate=demo_method.recipe.learning_rate,
         snr_gamma=config.snr_gamma,
         seed=config.draw_seed,
-        output_dir=config.output / "runs" / way.name,
+        output_dir=config.output / "runs" / demo_method.name,
         checkpointing_steps=config.checkpointing_steps,
         checkpoints_total_limit=1,
         resume=True,
     )
-    cost = TRAINING_PICTURE * way.pictures_a_step
+    cost = TRAINING_PICTURE * demo_method.pictures_a_step
     before = 0
-    progress.say(way.label)
+    progress.say(demo_method.label)
     for step in fit(method, pictures, fit_config):
         if not before:
             progress.found(cost * (step.step - 1))
         before = step.step
-        progress.say(f"{way.label}: step", step.step, way.steps)
+        progress.say(f"{demo_method.label}: step", step.step, demo_method.steps)
         progress.done(cost)
     if not before:  # it had finished, and was stopped before its artefact was in place
-        progress.found(way.passes)
+        progress.found(demo_method.passes)
