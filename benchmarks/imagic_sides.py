@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 PROMPT = "a smiling person"
 
 
 def ours(model: str, picture: Path, steps: tuple[int, int]) -> None:
     """`sdlearn`'s stages, as `sdlearn train imagic` trains them."""
-    from sdlearn.data.folder import Picture
+    from sdlearn.data.folder import Picture, read_image
     from sdlearn.finetune import FitConfig, Imagic, fit, run
     from sdlearn.models import load
 
@@ -26,7 +25,7 @@ def ours(model: str, picture: Path, steps: tuple[int, int]) -> None:
     settings |= {"embedding_learning_rate": 1e-3, "unet_learning_rate": 2e-6}
     imagic = Imagic(load(model), **settings)
     config = FitConfig(train_batch_size=1, max_grad_norm=0)
-    run(fit(imagic, [Picture(image=Image.open(picture))], config))
+    run(fit(imagic, [Picture(image=read_image(picture))], config))
 
 
 def theirs(checkout: Path, model: str, picture: Path, steps: tuple[int, int]) -> None:
@@ -41,7 +40,9 @@ def theirs(checkout: Path, model: str, picture: Path, steps: tuple[int, int]) ->
         model, safety_checker=None, feature_extractor=None
     )
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-    image = Image.open(picture)
+    from sdlearn.data.image_files import read_image
+
+    image = read_image(picture)
     pipeline.train(
         PROMPT,
         image,

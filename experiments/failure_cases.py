@@ -200,7 +200,7 @@ def row_of(images: Sequence[Image.Image]) -> str:
 
 def opened(row: str) -> Image.Image:
     """The pictures that `row_of` put away, RGB."""
-    return Image.open(io.BytesIO(base64.b64decode(row))).convert("RGB")
+    return Image.open(io.BytesIO(base64.b64decode(row)), formats=["PNG"]).convert("RGB")
 
 
 def pixel_distance(one: Image.Image, other: Image.Image) -> float:
@@ -215,7 +215,7 @@ def pixel_distance(one: Image.Image, other: Image.Image) -> float:
 
 def from_sheet(path: Path, row: int, number: int) -> list[Image.Image]:
     """The first pictures of a row of a unit's sheet."""
-    with Image.open(path) as sheet:
+    with Image.open(path, formats=["PNG"]) as sheet:
         top = THUMBNAIL * row
         boxes = [(THUMBNAIL * x, top, THUMBNAIL * (x + 1), top + THUMBNAIL) for x in range(number)]
         return [sheet.convert("RGB").crop(box) for box in boxes]

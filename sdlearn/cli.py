@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
+import signal
 import sys
 import traceback
 import warnings
@@ -28,6 +30,7 @@ from sdlearn.commands.grade import Grade
 from sdlearn.commands.info import Info
 from sdlearn.commands.plan import Plan, add_explicit_booleans
 from sdlearn.commands.pretrain import Pretrain
+from sdlearn.commands.stopping import StoppedRun, stopped_by
 from sdlearn.commands.train import Train
 from sdlearn.models.writing import check_utf8
 
@@ -91,9 +94,11 @@ def _run(arguments: Sequence[str] | None, command: Any, prog: str, description: 
     try:
         for word in words:
             check_utf8(word, "the command")
-        _parse([word for word in words if word != "--debug"], command, prog, description).run()
-    except KeyboardInterrupt:
-        print(f"{prog}: stopped", file=sys.stderr)
+        parsed = _parse([word for word in words if word != "--debug"], command, prog, description)
+        with stopped_by(signal.default_int_handler):
+            parsed.run()
+    except KeyboardInterrupt as stop:
+        print(f"{prog}: {_way_on(stop, [prog, *words])}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         raise
@@ -106,6 +111,16 @@ def _run(arguments: Sequence[str] | None, command: Any, prog: str, description: 
     finally:
         warnings.showwarning = shown_before
     return 0
+
+
+def _way_on(stop: KeyboardInterrupt, words: list[str]) -> str:
+    """What is left of a command that was stopped."""
+    if not isinstance(stop, StoppedRun):
+        return "stopped"
+    if stop.output_dir is None:
+        return f"{stop}, of which nothing is kept: with --output-dir it would be"
+    more = [word for word in stop.words if word not in words]
+    return f"{stop}, which is kept in {stop.output_dir}: go on with\n{shlex.join([*words, *more])}"
 
 
 def _show_warning(

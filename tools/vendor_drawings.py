@@ -72,7 +72,7 @@ def opaque_pixels(drawing: Drawing) -> np.ndarray:
     """The drawing's pixels that are not see-through, `(N, 3)`, at 64 x 64."""
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{drawing.box}">{drawing.body}</svg>'
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=64, height=64))
-    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).reshape(-1, 4)
+    pixels = np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGBA")).reshape(-1, 4)
     return pixels[pixels[:, 3] > 200, :3]
 
 

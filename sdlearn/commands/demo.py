@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sdlearn.commands.character import parse_attributes
 from sdlearn.course.demo.config import DemoConfig
+from sdlearn.models.writing import one_writer, prepare_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class Demo:
         from sdlearn.course.demo import run_demo
 
         started = time.monotonic()
-        result = run_demo(config)
+        with one_writer(prepare_folder(config.output)):
+            result = run_demo(config)
         minutes, seconds = divmod(round(time.monotonic() - started), 60)
         print(result.table)
         print(f"{minutes} min {seconds} s")

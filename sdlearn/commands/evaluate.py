@@ -82,7 +82,7 @@ class Evaluate:
         self._check(path)
         from sdlearn.data.folder import read_pictures
         from sdlearn.evaluate.subject_name import is_artefact
-        from sdlearn.models.writing import prepare_folder
+        from sdlearn.models.writing import prepare_file
 
         learnt = is_artefact(path)
         if learnt and self.pictures is None:
@@ -91,7 +91,7 @@ class Evaluate:
         output = (self.output or _beside(path)).expanduser()
         if output.is_dir():
             raise ValueError(f"--output {output} is a folder: name a file in it, such as a.json")
-        prepare_folder(output.parent)
+        prepare_file(output)
         from sdlearn.evaluate.report import measurement_facts, report, write_report
 
         facts, (figures, notes) = self._artefact(path) if learnt else self._folder(drawn)

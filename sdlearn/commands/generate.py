@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from sdlearn.data.png import file_hash, read_generated, save_generated
+from sdlearn.models.registry import public_name
 from sdlearn.models.samplers import SamplerName
-from sdlearn.models.writing import check_utf8, prepare_folder
+from sdlearn.models.writing import check_utf8, prepare_file, prepare_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -141,10 +142,7 @@ class Generate:
         if output.suffix.lower() == ".png":
             if self.number > 1:
                 raise ValueError(f"--output {output} names one file for {self.number} pictures")
-            if output.is_dir():
-                raise ValueError(f"--output {output} is a folder: give another name")
-            check_utf8(output.name, "the name of --output")
-            prepare_folder(output.parent)
+            prepare_file(output)
             if output.exists():
                 _check_own(output)
             return [output]
@@ -225,9 +223,8 @@ class Generate:
 
     def _named_model(self) -> str:
         """What was drawn with, by names alone: where files lie is private."""
-        model = Path(self.model).expanduser()
         names = [
-            model.resolve().name if model.exists() else self.model,
+            public_name(self.model),
             *(_named(*loaded) for loaded in self._loaded()),
         ]
         return " + ".join(names) + ("" if self.eta is None else f" at eta {self.eta:g}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from sdlearn.models.writing import prepare_folder
+from sdlearn.models.writing import prepare_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class Grade:
         output = self.output.expanduser()
         if output.suffix.lower() != ".csv" or output.is_dir():
             raise ValueError(f"--output {self.output}: marks are written as .csv, into a file")
-        prepare_folder(output.parent)
+        prepare_file(output)
         if os.name != "posix":
             raise ValueError("grading needs Linux or macOS: on Windows use WSL or a container")
         if importlib.util.find_spec("IPython") is None:
@@ -50,13 +49,7 @@ class Grade:
         limits = Limits(
             cell_seconds=self.cell_seconds, seconds=self.seconds, memory_mb=self.memory_mb
         )
-        stops = (signal.SIGINT, signal.SIGTERM)  # the first is ignored where a shell runs it with &
-        before = {stop: signal.signal(stop, signal.default_int_handler) for stop in stops}
-        try:
-            self._mark(output, limits)
-        finally:
-            for stop, handler in before.items():
-                signal.signal(stop, handler)
+        self._mark(output, limits)
         print(output)
 
     def _mark(self, output: Path, limits: Any) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from sdlearn.commands.output import prepare_output
+from sdlearn.commands.output import prepare_output, refuse_among_pictures, save_or_keep
+from sdlearn.commands.stopping import run_until_stopped
 from sdlearn.data.folder import Picture, read_image, read_pictures
 from sdlearn.data.png import save_generated
 from sdlearn.finetune.config import ImagicConfig
@@ -41,15 +42,19 @@ class TrainImagic:
     def run(self) -> None:
         """Check picture and output, then load the model, train, save, draw and choose."""
         picture = read_one_picture(self.picture)
-        prepare_output(self.output)
+        refuse_among_pictures(
+            {"--output": self.output, "--output-dir": self.fit.output_dir},
+            [] if picture.path is None else [picture.path.parent],
+        )
+        prepare_output(self.output, names=["sheet.png"])
         from accelerate import PartialState
 
-        from sdlearn.finetune import Imagic, fit, run
+        from sdlearn.finetune import Imagic, fit
         from sdlearn.models import load
         from sdlearn.training.accelerator import frozen_dtype
 
         imagic = Imagic(load(self.model, dtype=frozen_dtype(self.fit)), self.method)
-        run(fit(imagic, [picture], self.fit))
+        run_until_stopped(fit(imagic, [picture], self.fit), self.fit.output_dir, None)
         if PartialState().is_main_process:  # of several processes one draws and writes
             self._finish(imagic, picture)
 
@@ -58,17 +63,17 @@ class TrainImagic:
         from sdlearn.finetune.imagic.result import note_choice
         from sdlearn.finetune.provenance import show_on_card
 
-        folder = imagic.save(self.output)
+        folder = save_or_keep(imagic, self.output)
         measures = judging(self.model, picture.image, self.method.target_prompt)
         choice, images = imagic.result.find_eta(picture.image, **measures)
         note_choice(folder, choice)
-        self._save_pictures(picture.image, images, choice)
+        self._save_pictures(imagic.base.name, picture.image, images, choice)
         show_on_card(folder, [(folder / "sheet.png", self.method.target_prompt)])
         print(f"eta {choice.eta:g}: {choice.reason}")
         print(folder)
 
     def _save_pictures(
-        self, picture: Image.Image, images: Sequence[Image.Image], choice: EtaChoice
+        self, model: str, picture: Image.Image, images: Sequence[Image.Image], choice: EtaChoice
     ) -> None:
         from sdlearn.course.demo.sheet import save_sheet
         from sdlearn.course.imagic_sheet import draw_imagic_sheet
@@ -80,7 +85,7 @@ class TrainImagic:
                 prompt=self.method.target_prompt,
                 negative_prompt="",
                 seed=self.method.noise_seed,
-                model=f"{self.model} + {self.output} at eta {eta:g}",
+                model=f"{model} + {self.output.resolve().name} at eta {eta:g}",
                 steps=self.method.num_inference_steps,
                 guidance_scale=self.method.guidance_scale,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from sdlearn.commands.imagic import TrainImagic
-from sdlearn.commands.output import prepare_output
+from sdlearn.commands.output import (
+    check_disk,
+    prepare_output,
+    refuse_among_pictures,
+    save_or_keep,
+    spare_folder,
+)
+from sdlearn.commands.stopping import run_until_stopped
 from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.streams import stream_archives
 from sdlearn.finetune.config import (
@@ -20,11 +28,14 @@ from sdlearn.finetune.config import (
     LoRAConfig,
     TextualInversionConfig,
 )
+from sdlearn.finetune.saving import lora_files_named, word_file_name
 from sdlearn.training.config import FitConfig
 
 if TYPE_CHECKING:
     from sdlearn.finetune.denoising import DenoisingStage
     from sdlearn.models import StableDiffusion
+
+MOST_SAMPLES = 1000  # pictures on a card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +54,14 @@ class _Run(ABC):
         """Check pictures and output, then load the model, train and save."""
         if self.samples < 0:
             raise ValueError(f"--samples is {self.samples}: give 0 or more")
+        if self.samples > MOST_SAMPLES:
+            raise ValueError(f"--samples is {self.samples}: give at most {MOST_SAMPLES}")
         pictures = self.read()
         others = () if self.validation is None else LazyFolder(self.validation).check()
-        prepare_output(
-            self.output,
-            may_be_file=self.saves_file() is not None,
-            whole_model=self.saves_whole_model(),
-        )
+        self._prepare_places(pictures)
         from accelerate import PartialState
 
-        from sdlearn.finetune import fit, run
+        from sdlearn.finetune import fit
         from sdlearn.finetune.provenance import draw_samples
         from sdlearn.models import load
         from sdlearn.models.single_file import check_single_file, is_file
@@ -62,12 +71,53 @@ class _Run(ABC):
         method = self.make_method(sd)
         if is_file(self.output) and self.saves_file() == "model":
             check_single_file(sd)
-        run(fit(method, pictures, self.fit, validation_pictures=others))
+        check_disk(method, self.output, self.fit)
+        self._check_memory(method)
+        run_until_stopped(
+            fit(method, pictures, self.fit, validation_pictures=others),
+            self.fit.output_dir,
+            spare_folder(self.output),
+        )
         if PartialState().is_main_process:  # of several processes one writes
-            saved, folder = method.save(self.output), self.output.expanduser()
+            saved, folder = save_or_keep(method, self.output), self.output.expanduser()
             if self.samples and folder.is_dir() and PartialState().num_processes == 1:
-                draw_samples(method, pictures, self.fit, folder, self.samples)
+                only = saved if saved.is_file() else None
+                draw_samples(method, pictures, self.fit, folder, self.samples, saved=only)
             print(saved)
+            for line in lora_files_named(saved):
+                print(line, file=sys.stderr)
+
+    def _check_memory(self, method: DenoisingStage) -> None:
+        """Refuse a batch that `sdlearn plan` knows to be too large, in seconds."""
+        from sdlearn.plan.config import PlanConfig
+        from sdlearn.plan.planning import check_batch
+
+        config = PlanConfig(
+            model=self.model,
+            resolution=self.fit.resolution,
+            train_text_encoder=getattr(method.config, "train_text_encoder", False),
+        )
+        name: Any = method.name if method.name == "lora" else method.name.removesuffix("-lora")
+        check_batch(name, config, self.fit)
+
+    def _prepare_places(self, pictures: Any) -> None:
+        """Refuse places that cannot be written to, or hold the pictures; make the others."""
+        places = {"--output": self.output, "--output-dir": self.fit.output_dir}
+        class_data_dir = getattr(getattr(self, "method", None), "class_data_dir", None)
+        refuse_among_pictures(
+            {**places, "--class-data-dir": class_data_dir},
+            [self.pictures, *getattr(pictures, "folders", ())],
+        )
+        prepare_output(
+            self.output,
+            may_be_file=self.saves_file() is not None,
+            whole_model=self.saves_whole_model(),
+            names=self.names(),
+        )
+
+    def names(self) -> tuple[str, ...]:
+        """Files that this method alone saves to a folder."""
+        return ()
 
     def read(self) -> Any:
         """The pictures to learn from: all looked at, and read again one by one to be encoded."""
@@ -98,6 +148,10 @@ class TrainTextualInversion(_Run):
     def saves_file(self) -> Literal["word", "model"] | None:
         """The word's file."""
         return "word"
+
+    def names(self) -> tuple[str, ...]:
+        """The word's file."""
+        return (word_file_name(self.method.placeholder_token),)
 
     def make_method(self, sd: StableDiffusion) -> DenoisingStage:
         from sdlearn.finetune import TextualInversion

@@ -23,10 +23,9 @@ def shipped_artefact(name: str) -> Path:
 
 def shipped_picture(name: str) -> Image.Image:
     """The picture `data/results/NAME.png`, in RGB; raises FileNotFoundError where there is none."""
-    from PIL import Image
+    from sdlearn.data.image_files import read_image
 
-    with Image.open(shipped_path(f"results/{name}.png")) as image:
-        return image.convert("RGB")
+    return read_image(shipped_path(f"results/{name}.png"))
 
 
 def shipped_result(name: str) -> dict[str, Any]:

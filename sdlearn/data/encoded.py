@@ -98,6 +98,11 @@ class LazyFolder(Sequence[Picture]):
         return [upright_size(path) for _, path in self._listed]
 
     @property
+    def folders(self) -> set[Path]:
+        """The folders that the pictures lie in."""
+        return {path.parent for _, path in self._listed}
+
+    @property
     def fingerprint(self) -> str:
         """What a folder with other pictures or captions does not share."""
         digest = hashlib.blake2b(digest_size=8)

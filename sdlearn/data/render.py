@@ -39,7 +39,7 @@ def paint(style: str, options: Mapping[str, object], size: int) -> Image.Image:
     png = resvg_py.svg_to_bytes(
         svg_string=svg, width=size, height=size, skip_system_fonts=True, background="#ffffff"
     )
-    return Image.open(io.BytesIO(bytes(png))).convert("RGB")
+    return Image.open(io.BytesIO(bytes(png)), formats=["PNG"]).convert("RGB")
 
 
 def draw(attributes: Mapping[str, str], size: int, *, seed: int = 0) -> Image.Image:

@@ -11,6 +11,7 @@ from typing import Any
 from sdlearn.data.folder import Picture
 from sdlearn.evaluate.config import SubjectConfig
 from sdlearn.evaluate.situations import class_word_of
+from sdlearn.finetune.templates import word_pattern
 from sdlearn.models.learned_embeds import read_learned_embeds
 from sdlearn.models.lora_files import is_lora
 from sdlearn.models.records import RECORD_NAME, read_record
@@ -70,7 +71,7 @@ def _token(path: Path) -> str | None:
 def _from_prompt(settings: Mapping[str, Any], class_word: str) -> str | None:
     """ "sks person" of "a picture of sks person": the class with the word in front of it."""
     prompt = settings.get("instance_prompt") or settings.get("prompt") or ""
-    found = re.search(rf"(\S+)\s+{re.escape(class_word)}\b", prompt)
+    found = re.search(rf"(\S+)\s+{word_pattern(class_word).pattern}", prompt)
     if found is None or found[1].lower() in ARTICLES or "{" in found[1]:
         return None
     return f"{found[1]} {class_word}"

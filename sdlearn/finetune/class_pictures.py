@@ -11,16 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
 from tqdm.auto import tqdm
 
 from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import READ_SUFFIXES, Picture
+from sdlearn.data.image_files import read_image
 from sdlearn.data.png import save_generated
 from sdlearn.models.records import keep_record
 from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from sdlearn.finetune.config import DreamBoothConfig
     from sdlearn.models import StableDiffusion
     from sdlearn.training.config import FitConfig
@@ -111,13 +113,12 @@ def _read(path: Path, size: int) -> Image.Image | None:
     if not path.is_file():
         return None
     try:
-        with Image.open(path) as image:
-            image.load()
-    except OSError as error:
+        image = read_image(path, smallest_side=1)
+    except ValueError as error:
         raise ValueError(f"{path} is broken: delete it, and it will be drawn again") from error
     if image.size != (size, size):
         raise ValueError(f"{path} is not {size} x {size} pixels: delete it or name another folder")
-    return image.convert("RGB")
+    return image
 
 
 def _write(image: Image.Image, path: Path, settings: dict[str, Any], number: int) -> None:

@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 from sdlearn.finetune.templates import OBJECT_TEMPLATES
-from sdlearn.training.config import FitConfig, above_zero, at_least, expand_path
+from sdlearn.training.config import (
+    MOST_PICTURES,
+    FitConfig,
+    above_zero,
+    at_least,
+    at_most,
+    expand_path,
+)
 
+MOST_CLASS_IMAGES = 100_000  # a hundred times the paper's
 LoRAInit = Literal["gaussian", "kaiming"]
 # how `sdlearn train full` trains unless told otherwise; warm-up and cosine as Waifu Diffusion
 FULL_FIT = FitConfig(lr_scheduler="cosine", lr_warmup_steps=20, snr_gamma=5.0, use_ema=True)
@@ -98,6 +106,8 @@ class DreamBoothConfig:
         expand_path(self, "class_data_dir")
         at_least(self, 1, "num_class_images", "class_batch_size", "sample_batch_size")
         at_least(self, 1, "class_inference_steps")
+        at_most(self, MOST_CLASS_IMAGES, "num_class_images")
+        at_most(self, MOST_PICTURES, "class_batch_size", "sample_batch_size")
         at_least(self, 0, "prior_loss_weight", "class_guidance_scale")
         for name in ("instance_prompt", "class_prompt"):
             if not getattr(self, name).strip():

@@ -46,6 +46,7 @@ class TrainedParts:
                 for name, part in parts.items()
             }
         else:
+            _check_rank(parts, lora.rank)
             self.models = {name: _with_lora(part, name, lora) for name, part in parts.items()}
         self.sd = replace(sd.freeze(), **self.models)
         for parameter in self.sd.idle_parameters:
@@ -169,6 +170,17 @@ def _with_lora(model: Any, part: str, config: LoRAConfig) -> Any:
         weight.data = weight.data.float()
         weight.requires_grad_(True)
     return adapted
+
+
+def _check_rank(parts: Mapping[str, Any], rank: int) -> None:
+    """Raise ValueError for a LoRA of more rows than any layer of the parts has."""
+    layers: list[Any] = [layer for part in parts.values() for layer in layers_of(part).values()]
+    widest = max(min(len(layer.weight), layer.weight[0].numel()) for layer in layers)
+    if rank > widest:
+        raise ValueError(
+            f"a LoRA of rank {rank} is asked for, and the layers here have a rank of at most "
+            f"{widest}: give no more"
+        )
 
 
 def _check_targets(model: torch.nn.Module, part: str, field: str, targets: Sequence[str]) -> None:

@@ -7,12 +7,15 @@ the end; those drawn on the way are previews.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
+from io import BytesIO
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +27,21 @@ from tqdm.auto import tqdm
 from sdlearn import __version__
 from sdlearn.data.encoded import descriptions
 from sdlearn.data.folder import Picture
+from sdlearn.data.image_files import read_image
 from sdlearn.data.png import save_generated
 from sdlearn.data.streams import PictureStream
-from sdlearn.finetune.saving import CARD_MARK, CARD_NAME, LORA_NAME, is_own_card, word_file_name
+from sdlearn.finetune.saving import (
+    CARD_MARK,
+    CARD_NAME,
+    LORA_NAME,
+    OTHER_PROGRAMS,
+    is_own_card,
+    word_file_name,
+)
+from sdlearn.models.file_kinds import kohya_file_name
+from sdlearn.models.model_metadata import tags_of, trigger_phrase
 from sdlearn.models.registry import SOURCES
+from sdlearn.models.tensor_files import add_to_header
 from sdlearn.models.writing import replaced_when_complete
 from sdlearn.training.accelerator import hardware
 
@@ -39,6 +53,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("sdlearn", "torch", "diffusers", "transformers", "peft")
 MOST_LOOKED_AT = 20_000  # pictures, for their licences
+THUMBNAIL = 256  # pixels
 LOOKED_AT = 100  # pictures, for prompts of samples that differ
 MOST_SOURCES = 10  # addresses that are kept of one author
 WHAT = {
@@ -51,6 +66,7 @@ WHAT = {
 }
 UNCHOSEN = "Nobody has chosen one yet."
 DRAW = ("sdlearn", "generate")
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 PICTURES = "<!-- pictures -->"  # where they go
 
 
@@ -62,6 +78,9 @@ def collect_provenance(stage: DenoisingStage, pictures: Any, device: str) -> dic
         "hardware": hardware(device),
         "versions": {name: version(name) for name in PACKAGES},
         "pictures": credits_of(pictures),
+        "tags": {}
+        if isinstance(pictures, PictureStream)
+        else tags_of(islice(learnt_under(stage, pictures), MOST_LOOKED_AT)),
         "steps": 0,
         "seconds": 0.0,
     }
@@ -70,18 +89,15 @@ def collect_provenance(stage: DenoisingStage, pictures: Any, device: str) -> dic
 def record(method: Method, fit_config: FitConfig | None = None) -> dict[str, Any]:
     """Return what a saved artefact says of itself: base model, method and configurations.
 
-    Paths are left out, as artefacts are passed on and where files lie is private: of a model in a
-    folder the name stays. The learning rate is that which was trained with.
+    Paths are left out, as artefacts are passed on and where files lie is private. The learning rate
+    is that which was trained with.
     """
-    facts = method.sd.facts()
-    if Path(facts["base_model"]).expanduser().exists():
-        facts["base_model"] = Path(facts["base_model"]).name
     settings = {} if fit_config is None else {"fit": without_paths(asdict(fit_config))}
     return {
         "format": 1,
         "sdlearn": __version__,
         "method": method.name,
-        **facts,
+        **method.sd.facts(),
         "config": without_paths(asdict(method.config)),
         **settings,
     }
@@ -158,6 +174,7 @@ def card(name: str, facts: Mapping[str, Any]) -> str:
         "## Draw with it",
         f"```\n{shlex.join([*DRAW, prompt or 'a prompt', '--model', base, '--load', name])}\n```",
         _in_diffusers(facts, name),
+        _in_other_programs(facts, name),
         "## What it learnt from",
         _pictures(facts.get("made", {})),
         _class_pictures(facts),
@@ -180,9 +197,17 @@ def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Pat
 
 
 def draw_samples(
-    stage: DenoisingStage, pictures: Any, config: FitConfig, folder: Path, number: int
+    stage: DenoisingStage,
+    pictures: Any,
+    config: FitConfig,
+    folder: Path,
+    number: int,
+    *,
+    saved: Path | None = None,
 ) -> list[Path]:
-    """Draw a saved artefact's samples into its folder, and show them on its card.
+    """Draw a saved artefact's samples into its folder, and show them on its card and in its files.
+
+    Of a folder with several words, `saved` is the file that is new.
 
     The prompts are those that the first pictures were learnt under. Sampler steps and guidance
     scale are those of previews. Returns the PNGs' paths.
@@ -196,7 +221,17 @@ def draw_samples(
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
         paths = _draw(stage.sd, config, prompts, stem, model)
     show_on_card(folder, list(zip(paths, prompts, strict=True)))
+    for file in [path for path in folder.glob("*.safetensors") if saved is None or path == saved]:
+        add_to_header(file, {"modelspec.thumbnail": _thumbnail(paths[0])})
     return paths
+
+
+def _thumbnail(path: Path) -> str:
+    """A picture as Stability's metadata has it: a small JPEG, as a `data:` address."""
+    image, kept = read_image(path), BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(kept, format="JPEG", quality=85)
+    return f"data:image/jpeg;base64,{b64encode(kept.getvalue()).decode()}"
 
 
 def _draw(
@@ -234,7 +269,11 @@ def _front_matter(facts: Mapping[str, Any]) -> str:
     base, method = facts["base_model"] or "", facts["method"]
     kind = "lora" if method.endswith("lora") else method
     data = ModelCardData(
-        base_model=SOURCES[base].repo if base in SOURCES else base if "/" in base else None,
+        base_model=SOURCES[base].repo
+        if base in SOURCES
+        else base
+        if HUB_ID.fullmatch(base)
+        else None,
         library_name="diffusers",
         pipeline_tag="text-to-image",
         tags=["text-to-image", "diffusers", "sdlearn", kind],
@@ -245,13 +284,31 @@ def _front_matter(facts: Mapping[str, Any]) -> str:
 def _in_diffusers(facts: Mapping[str, Any], name: str) -> str:
     """The line of program that opens it there; SDXL's words need more than one."""
     if facts["method"].endswith("lora"):
-        line = f'load_lora_weights("{name}", weight_name="{LORA_NAME}")'
+        line = f'load_lora_weights({_literal(name)}, weight_name="{LORA_NAME}")'
     elif facts["method"] == "textual-inversion" and facts["base_model"] in ("mini", "sd15"):
         token = facts["config"]["placeholder_token"]
-        line = f'load_textual_inversion("{name}/{word_file_name(token)}", token="{token}")'
+        file = _literal(f"{name}/{word_file_name(token)}")
+        line = f"load_textual_inversion({file}, token={_literal(token)})"
     else:
         return ""
     return f"In diffusers: `pipeline.{line}`."
+
+
+def _in_other_programs(facts: Mapping[str, Any], name: str) -> str:
+    """Which file they take, and what calls what it teaches."""
+    words = trigger_phrase(facts)
+    called = f", and write `{words}` into the prompt" if words else ""
+    if facts["method"].endswith("lora"):
+        return f"In {OTHER_PROGRAMS}: take `{kohya_file_name(name)}`{called}."
+    if facts["method"] == "textual-inversion":
+        file = Path(word_file_name(facts["config"]["placeholder_token"]))
+        return f"In ComfyUI write `embedding:{file.stem}`, in A1111 and Forge `{file.stem}`."
+    return ""
+
+
+def _literal(text: str) -> str:
+    """A text as a line of Python holds it; a backtick would end the code on the card."""
+    return json.dumps(text, ensure_ascii=False).replace("`", "\\u0060")
 
 
 def _pictures(made: Mapping[str, Any]) -> str:

@@ -7,10 +7,10 @@ Imports nothing heavy: the command line asks `refuse_model` before a model is lo
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,14 @@ from safetensors import SafetensorError, safe_open
 
 from sdlearn.models.file_kinds import kohya_file_name
 from sdlearn.models.records import RECORD_NAME, json_object, read_record
-from sdlearn.models.writing import full_disk_named, open_to_others
+from sdlearn.models.writing import (
+    PATIENCE,
+    finish_moving,
+    full_disk_named,
+    move_into,
+    one_writer,
+    open_to_others,
+)
 
 MODEL_INDEX = "model_index.json"  # what makes a folder a whole model
 PARTS = ("unet", "text_encoder", "text_encoder_2")
@@ -28,6 +35,9 @@ LORA_NAME, EMBEDDINGS_NAME = "pytorch_lora_weights.safetensors", "embeddings.saf
 UNFINISHED = ".unfinished"  # in the folder itself, as moving must not cross disks
 CARD_NAME, SAMPLES = "README.md", "samples/*.png"  # with pictures that the card shows
 CARD_MARK = "<!-- Written by sdlearn, anew at each save"
+ORIGINS = ("_name_or_path", "name_or_path")  # paths on this machine, in configurations
+BLOCKED_BY_FILES = (*PARTS, "samples", "lora", "pictures")
+OTHER_PROGRAMS = "ComfyUI, A1111, Forge, kohya's scripts and OneTrainer"
 INNER_LORA = "lora"  # where Imagic's LoRA lies in its folder
 
 
@@ -37,36 +47,51 @@ def replace_folder(
 ) -> Iterator[Path]:
     """Give an empty folder of the same name to save to, which then takes the place of `folder`.
 
-    Until all is written, and if it cannot be, what an earlier run saved stays as it was. Then each
-    file is moved to its place, the record last, and what the earlier run left besides is taken
-    away; other files stay, and `beside_words` words that were learnt before. `whole_model` says
-    that a whole model is saved. Else raises ValueError where the folder holds one, as
-    `refuse_model`, and OSError, naming the folder, where there is no room.
+    Until all is written, and if it cannot be, what an earlier run saved stays as it was. Then all
+    files are moved to their places at once (see `move_into`), and what the earlier run left besides
+    is taken away; other files stay, and `beside_words` words that were learnt before. `whole_model`
+    says that a whole model is saved. Else raises ValueError where the folder holds one, as
+    `refuse_model`, and OSError, naming the folder, where there is no room. Another run that saves
+    to the folder is waited for.
     """
     if not whole_model:
         refuse_model(folder)
     folder = folder.resolve()
     was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / UNFINISHED
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed while it saved
     written = unfinished / folder.name
-    written.mkdir(parents=True)
     try:
-        with full_disk_named(folder):
+        with one_writer(folder, seconds=PATIENCE, again=True), full_disk_named(folder):
+            finish_moving(folder)
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed while it saved
+            written.mkdir(parents=True)
             yield written
-        open_to_others(written)
-        earlier = [p for p in earlier_files(folder) if not (beside_words and _is_word(p))]
-        new = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
-        if (folder / CARD_NAME).exists() and not is_own_card(folder / CARD_NAME):
-            new.remove(Path(CARD_NAME))  # somebody's own text stays
-        for path in sorted(new, key=lambda path: path.name == RECORD_NAME):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(written / path, folder / path)
-        _remove([path for path in earlier if path.relative_to(folder) not in new], folder)
+            _leave_origins_out(written)
+            open_to_others(written)
+            _take_place(written, folder, beside_words)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         if not was_there and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _take_place(written: Path, folder: Path, beside_words: bool) -> None:
+    """Move what was written to its folder, and take away what the earlier run left besides."""
+    if (folder / CARD_NAME).exists() and not is_own_card(folder / CARD_NAME):
+        (written / CARD_NAME).unlink()  # somebody's own text stays
+    earlier = [p for p in earlier_files(folder) if not (beside_words and _is_word(p))]
+    gone = [path.relative_to(folder) for path in earlier]
+    move_into(folder, written, [path for path in gone if not (written / path).exists()])
+
+
+def _leave_origins_out(folder: Path) -> None:
+    """Take out of configurations from where parts were loaded, which libraries write into them."""
+    for path in [*folder.rglob("*config.json"), *folder.glob(MODEL_INDEX)]:
+        config = json_object(path.read_text(encoding="utf-8"), str(path))
+        kept = {key: value for key, value in config.items() if key not in ORIGINS}
+        if kept != config:
+            path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def earlier_files(folder: Path) -> list[Path]:
@@ -103,6 +128,19 @@ def is_own_card(path: Path) -> bool:
         return False
 
 
+def saved_names(folder_name: str) -> tuple[str, ...]:
+    """The files that methods save to a folder of this name, beside those in its folders."""
+    return (RECORD_NAME, CARD_NAME, LORA_NAME, kohya_file_name(folder_name), EMBEDDINGS_NAME)
+
+
+def lora_files_named(folder: Path) -> list[str]:
+    """Say which of a LoRA's two files is for which programs; nothing where there is no LoRA."""
+    name = kohya_file_name(folder.name)
+    if not (folder / LORA_NAME).is_file():
+        return []
+    return [f"for diffusers: {LORA_NAME}", f"for {OTHER_PROGRAMS}: {name}"]
+
+
 def word_file_name(token: str) -> str:
     """The file of a learned word: its name without brackets, as other programs call it by that."""
     return (re.sub(r"[^\w-]+", "", token) or "learned_embeds") + ".safetensors"
@@ -134,12 +172,3 @@ def _header(path: Path) -> tuple[dict[str, Any], str]:
     except (SafetensorError, OSError, ValueError):
         return {}, ""
     return header, metadata.get("ss_output_name", "")
-
-
-def _remove(files: Sequence[Path], folder: Path) -> None:
-    """Remove files, and those folders within `folder` in which nothing is left then."""
-    for path in files:
-        path.unlink()
-    for parent in {path.parent for path in files} - {folder}:
-        if not any(parent.iterdir()):
-            parent.rmdir()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from sdlearn.models.prompts import shortened
+
 if TYPE_CHECKING:
     from sdlearn.data.encoded import EncodedPicture
     from sdlearn.data.folder import Picture
@@ -84,12 +86,25 @@ def fill_word(config: TextualInversionConfig, picture: Picture | EncodedPicture)
     token, known_word = config.placeholder_token, config.initializer_token
     captions = [fill(template, picture, token) for template in config.templates]
     if known_word is not None:
-        known = re.compile(rf"\b{re.escape(known_word)}\b")
-        captions = [c if token in c else known.sub(token, c, count=1) for c in captions]
+        known = word_pattern(known_word)
+        captions = [c if token in c else known.sub(lambda _: token, c, 1) for c in captions]
     for caption in captions:
         if token not in caption:
             raise ValueError(
-                f'the caption "{caption}" of {picture.path or "a picture"} has no place for '
-                f"{token}: write {token} into it"
+                f'the caption "{shortened(caption)}" of {picture.path or "a picture"} has no '
+                f"place for {token}: write {token} into it"
             )
     return captions
+
+
+def word_pattern(word: str) -> re.Pattern[str]:
+    """Return what finds a word in a caption, in small letters or capitals.
+
+    Where its letters have no capitals, as in Japanese, it may stand within others: such scripts
+    write no spaces between words.
+    """
+    first, last = (
+        r"\b" if letter.lower() != letter.upper() or letter.isdecimal() else ""
+        for letter in (word[:1], word[-1:])
+    )
+    return re.compile(f"{first}{re.escape(word)}{last}", re.IGNORECASE)

@@ -18,7 +18,7 @@ from sdlearn.finetune.denoising import DenoisingStage
 from sdlearn.finetune.provenance import write_card
 from sdlearn.finetune.saving import replace_folder, word_file_name
 from sdlearn.finetune.templates import fill_word
-from sdlearn.models.learned_embeds import with_new_rows, write_learned_embeds
+from sdlearn.models.learned_embeds import check_read, with_new_rows, write_learned_embeds
 from sdlearn.models.model_metadata import model_spec
 from sdlearn.training.config import FitConfig
 
@@ -65,7 +65,8 @@ class TextualInversion(DenoisingStage):
         """Raise ValueError for a caption without a place for the word, or a size that is wrong."""
         super().check(pictures, config)
         for picture in descriptions(pictures):
-            fill_word(self.config, picture)
+            captions = fill_word(self.config, picture)
+            check_read(self.sd, captions, self.config.placeholder_token, self.config.num_vectors)
 
     def prepare(self, pictures: Sequence[Picture], config: FitConfig) -> None:
         """Encode the pictures, and tokenize every caption of each."""

@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from sdlearn.models.file_kinds import BUNDLED, NAMELESS_KEYS, SDXL_KEYS, kind_of
-from sdlearn.models.prompts import check_new_token, expand_prompt
+from sdlearn.models.prompts import check_new_token, expand_prompt, shortened
 from sdlearn.models.sharing import copy_sharing_weights
 from sdlearn.models.tensor_files import OWN_ENTRY, check_finite, opened, own_entry, write_tensors
 
@@ -53,6 +53,11 @@ def with_new_rows(
     They begin at known words, see `initial_rows`. All other weights are shared with the given
     model, which is not changed. Raises ValueError for a known token, and as `initial_rows`.
     """
+    room = sd.text_encoder.config.max_position_embeddings - 2  # without start and end
+    if num_vectors > room:
+        raise ValueError(
+            f"num_vectors is {num_vectors}, and a prompt has room for {room}: give fewer"
+        )
     parts: dict[str, Any] = {}
     new: list[NewRows] = []
     for name, encoder_name in zip(sd.tokenizers, sd.text_encoders, strict=True):
@@ -64,6 +69,18 @@ def with_new_rows(
         parts[encoder_name] = copy_sharing_weights(text_encoder)
         parts[encoder_name].set_input_embeddings(new[-1])
     return replace(sd, **parts), new
+
+
+def check_read(sd: StableDiffusion, prompts: Sequence[str], token: str, num_vectors: int) -> None:
+    """Raise ValueError for a prompt that has a token beyond what text encoders read of it."""
+    last_id = sd.tokenizer.convert_tokens_to_ids(row_tokens(token, num_vectors)[-1])
+    input_ids = sd.tokenize(prompts)
+    for prompt, ids in zip(prompts, input_ids, strict=True):
+        if not (ids == last_id).any():
+            raise ValueError(
+                f'"{shortened(prompt)}" has {token} beyond the {ids.shape[-1]} tokens that are '
+                "read: write it further to the front"
+            )
 
 
 def with_new_token(tokenizer: Any, token: str, num_vectors: int) -> Any:

@@ -26,13 +26,14 @@ from transformers import (
 
 from sdlearn.models.quiet import without_loading_bar
 from sdlearn.models.records import read_json
-from sdlearn.models.registry import SOURCES, ModelSource, shipped_folder
+from sdlearn.models.registry import SOURCES, ModelSource, public_name, shipped_folder
 from sdlearn.models.samplers import noise_scheduler_class
 from sdlearn.models.single_file import open_single_file
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
 from sdlearn.models.tensor_files import broken_named
 from sdlearn.models.text_encoder import load_text_encoder
+from sdlearn.models.writing import finish_moving
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 PARTS = {  # of each pipeline that can be opened, those with weights
@@ -88,6 +89,7 @@ def load(
     path = Path(name).expanduser()
     is_file = source is None and path.is_file() and path.suffix == ".safetensors"
     sd = open_single_file(path) if is_file else _open_folder(_folder_of(name, source))
+    name = source.name if source else public_name(name)
     if source is None and isinstance(sd, StableDiffusionXL):
         source = SOURCES["sdxl"]
     sd = replace(
@@ -200,6 +202,7 @@ def _load_second_encoder(folder: Path) -> dict[str, Any]:
 
 def _check_folder(folder: Path) -> str:
     """Return the pipeline that a folder is for; raise unless it is whole and in safetensors."""
+    finish_moving(folder)
     index = folder / "model_index.json"
     if not index.is_file():
         raise FileNotFoundError(f"{folder} has no model_index.json: give a diffusers folder")

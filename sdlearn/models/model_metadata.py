@@ -7,7 +7,8 @@ metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sdlearn.models.registry import SOURCES
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = {False: "stable-diffusion-v1", True: "stable-diffusion-xl-v1-base"}
 BASE_VERSION = {False: "sd_v1", True: "sdxl_base_v1-0"}  # A1111 hides a LoRA of another one
+MOST_TAGS = 500  # in a file's header
 PREDICTION = {"v_prediction": "v"}  # diffusers' name -> the standard's; "epsilon" is in both
 
 
@@ -47,7 +49,7 @@ def lora_metadata(sd: StableDiffusion, title: str, facts: Mapping[str, Any]) -> 
     is_xl, config = isinstance(sd, StableDiffusionXL), facts.get("config", {})
     rank = config.get("rank") or config.get("lora_rank") or 0
     alpha = config.get("alpha") or config.get("lora_alpha") or rank
-    captions = facts.get("made", {}).get("captions", {})
+    tags = facts.get("made", {}).get("tags", {})
     return {
         "ss_base_model_version": BASE_VERSION[is_xl],
         "ss_v2": "False",
@@ -55,17 +57,14 @@ def lora_metadata(sd: StableDiffusion, title: str, facts: Mapping[str, Any]) -> 
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),
         "ss_network_alpha": str(float(alpha)),
-        "ss_tag_frequency": json.dumps({title: tags_of(captions)}, ensure_ascii=False),
+        "ss_tag_frequency": json.dumps({title: tags}, ensure_ascii=False),
     }
 
 
-def tags_of(captions: Mapping[str, int]) -> dict[str, int]:
-    """Count what stands between the commas of captions, each given with its number."""
-    tags: dict[str, int] = {}
-    for caption, number in captions.items():
-        for tag in filter(None, map(str.strip, caption.split(","))):
-            tags[tag] = tags.get(tag, 0) + number
-    return tags
+def tags_of(captions: Iterable[str]) -> dict[str, int]:
+    """Count what stands between the commas of captions, the most frequent of it."""
+    tags = Counter(tag.strip() for caption in captions for tag in caption.split(","))
+    return {tag: number for tag, number in tags.most_common(MOST_TAGS) if tag}
 
 
 def trigger_phrase(facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdlearn.models.writing import replaced_when_complete
+from sdlearn.models.writing import finish_moving, replaced_when_complete
 
 RECORD_NAME = "artefact.json"
 
@@ -27,10 +27,17 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     """Read what a training run wrote beside what it saved; nothing where there is none.
 
-    Raises ValueError for a record that cannot be read.
+    A save that was killed in its middle is brought to its end first. Raises ValueError for a record
+    that cannot be read.
     """
-    file = path / RECORD_NAME
-    return read_json(file, "take it out, or save the artefact again") if file.is_file() else {}
+    finish_moving(path)
+    file, mend = path / RECORD_NAME, "take it out, or save the artefact again"
+    record = read_json(file, mend) if file.is_file() else {}
+    if not isinstance(record.get("method", ""), str) or not isinstance(
+        record.get("config", {}), dict
+    ):
+        raise ValueError(f"{file} does not say how it was made: {mend}")
+    return record
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any]:

@@ -69,6 +69,15 @@ SOURCES: dict[str, ModelSource] = {
 }
 
 
+def public_name(model: str) -> str:
+    """Return what to call a model in what is passed on: of one on this machine no path."""
+    path = Path(model).expanduser()
+    if model in SOURCES or not path.exists():
+        return model
+    own = path.resolve().name
+    return f"./{own}" if own in SOURCES else own  # it only has the name of one that is known
+
+
 def shipped_path(name: str) -> Path:
     """Return what ships with the package, by its name: `data/NAME` in a checkout,
     `sdlearn/_data/NAME` in an installed wheel.

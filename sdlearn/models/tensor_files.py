@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +54,23 @@ def write_tensors(
     path.parent.mkdir(parents=True, exist_ok=True)
     with full_disk_named(path), replaced_when_complete(path) as unfinished:
         save_file(_plain(tensors), unfinished, metadata={"format": "pt", **metadata})
+
+
+def add_to_header(path: Path, entries: Mapping[str, str]) -> None:
+    """Write a file anew with more entries in its header; what it holds stays, byte for byte."""
+    with (
+        full_disk_named(path),
+        replaced_when_complete(path) as unfinished,
+        path.open("rb") as file,
+        unfinished.open("wb") as new,
+    ):
+        length = int.from_bytes(file.read(8), "little")
+        header = json_object(file.read(length), f"{path}, its header")
+        header["__metadata__"] = {**header.get("__metadata__", {}), **entries}
+        text = json.dumps(header, ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+        new.write(len(text).to_bytes(8, "little") + text)
+        shutil.copyfileobj(file, new)
 
 
 def content_hash(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from sdlearn.finetune.config import FULL_FIT
-from sdlearn.training.config import FitConfig, Precision
+from sdlearn.training.config import MOST_PICTURES, FitConfig, Precision
 
 MethodName = Literal["full", "textual-inversion", "dreambooth", "imagic", "lora"]
 DEFAULT_FITS: dict[MethodName, FitConfig] = {  # where they are not the loop's own
     "full": FULL_FIT,
     "imagic": FitConfig(train_batch_size=1),
 }
-
-
-MOST_PICTURES = 8192  # an optimizer step; four times what Stable Diffusion was trained with
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from sdlearn.plan.advice import disk_refusal, gigabytes, reasons_for, refusal_for
 from sdlearn.plan.blank import find_architecture
-from sdlearn.plan.choose import Row, base_fit, choose, compare, most_sparing
+from sdlearn.plan.choose import MOST_AT_ONCE, Row, base_fit, choose, compare, most_sparing
 from sdlearn.plan.config import PlanConfig
 from sdlearn.plan.machine import Machine, gpu_of, measure_speed, this_machine
 from sdlearn.plan.needs import Tracer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PNG = 0.6  # of its pixels' bytes that a photograph's file takes, about
 FULL_CACHE = 8 * 2**30  # bytes of latents; full fine-tuning refuses to keep more in memory
+FEW = (4, 8)  # pictures of two batches, to see what one takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,33 @@ def check_rank(config: PlanConfig, shape: Architecture) -> None:
         raise ValueError(
             f"--lora-rank is {config.lora_rank}: the layers of {config.model} have a rank of at "
             f"most {widest}, so give no more"
+        )
+
+
+def check_batch(method: MethodName, config: PlanConfig, fit: FitConfig) -> None:
+    """Raise ValueError for a batch whose activations alone no memory here holds.
+
+    What one picture more takes tells. Batches that a plan tries at once are let through, and models
+    of a shape that is not known.
+    """
+    if fit.train_batch_size <= MOST_AT_ONCE:
+        return
+    try:
+        shape = find_architecture(config.model)
+    except ValueError:
+        return
+    machine = this_machine()
+    tracer = Tracer(method, shape, config, machine.on_cuda)
+    few, more = (
+        max(stage.memory.activations for stage in tracer.needs(replace(fit, train_batch_size=size)))
+        for size in FEW
+    )
+    needed = (more - few) / (FEW[1] - FEW[0]) * fit.train_batch_size
+    if needed > machine.memory:
+        raise ValueError(
+            f"--train-batch-size is {fit.train_batch_size}: so many pictures take "
+            f"{gigabytes(needed)}, and {machine.name} has {gigabytes(machine.memory)}: give fewer, "
+            "with --gradient-accumulation-steps to make up for it"
         )
 
 

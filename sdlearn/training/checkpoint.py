@@ -3,7 +3,7 @@
     output_dir/
         checkpoint-000100/
             state.safetensors     what trains, the optimizer's moments, the moving average
-            state.json            step, schedule, scaler, and the settings of the run
+            state.json            step, schedule, scaler, settings, and a checksum of all
         log.jsonl
 
 No random state is stored: every random number follows from the seed and the step
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sdlearn.models.writing import prepare_folder
+from sdlearn.models.records import json_object
+from sdlearn.models.writing import full_disk_named, open_to_others, prepare_file
 
+LOG_NAME = "log.jsonl"
 UNFINISHED = ".unfinished-"
 MAY_CHANGE_ON_RESUME = {  # fields that do not alter what a step does
     "checkpointing_seconds",
@@ -54,14 +57,20 @@ def save_checkpoint(
     final = output_dir / f"checkpoint-{step:06d}"
     unfinished = output_dir / f"{UNFINISHED}{final.name}"
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, unfinished / "state.safetensors")
-    text = json.dumps({"step": step, **facts}, indent=1, ensure_ascii=False)
-    (unfinished / "state.json").write_text(text + "\n", encoding="utf-8")
-    if final.exists():  # the same step of the same run, written again after a resume
-        shutil.rmtree(final)
-    os.replace(unfinished, final)
+    facts = json.loads(json.dumps({"step": step, **facts}))
+    text = json.dumps({**facts, "checksum": _checksum(plain, facts)}, indent=1, ensure_ascii=False)
+    try:
+        with full_disk_named(final):
+            unfinished.mkdir(parents=True)
+            save_file(plain, unfinished / "state.safetensors")
+            (unfinished / "state.json").write_text(text + "\n", encoding="utf-8")
+        if final.exists():  # the same step of the same run, written again after a resume
+            shutil.rmtree(final)
+        open_to_others(unfinished)
+        os.replace(unfinished, final)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return final
 
 
@@ -79,37 +88,50 @@ def checkpoint_step(path: Path) -> int:
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read a checkpoint's tensors (on the CPU) and facts; ValueError where it cannot be read."""
+    """Read a checkpoint's tensors (on the CPU) and facts.
+
+    Raises ValueError where it cannot be read, or is not as it was written. Earlier versions
+    wrote no checksum.
+    """
     try:
-        facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        return load_file(path / "state.safetensors"), facts
+        facts = json_object((path / "state.json").read_text(encoding="utf-8"), "state.json")
+        tensors = load_file(path / "state.safetensors")
+        checksum = facts.pop("checksum", None)
+        if checksum not in (None, _checksum(tensors, facts)):
+            raise ValueError("it was changed since it was written")
+        if not isinstance(facts.get("settings"), dict) or not isinstance(facts.get("step"), int):
+            raise ValueError("state.json does not say of which run and step it is")
     except (OSError, ValueError, SafetensorError) as error:
-        raise ValueError(
-            f"{path} cannot be read: delete it to go on from the one before"
-        ) from error
+        raise ValueError(f"{path} cannot be read ({error})") from error
+    return tensors, facts
 
 
-def prune(output_dir: Path, limit: int | None) -> None:
-    """Delete all but the newest `limit` checkpoints, and what a kill left unfinished."""
-    old = checkpoints(output_dir)[:-limit] if limit else []
-    for path in [*old, *output_dir.glob(f"{UNFINISHED}*")]:
+def prune(output_dir: Path, step: int, limit: int | None) -> None:
+    """Delete all but the newest `limit` checkpoints up to a step, and what a kill left unfinished.
+
+    Later ones were broken: else the run would have gone on from there.
+    """
+    found = checkpoints(output_dir)
+    good = [path for path in found if checkpoint_step(path) <= step]
+    kept = good[-limit:] if limit else good
+    for path in [*(set(found) - set(kept)), *output_dir.glob(f"{UNFINISHED}*")]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def prepare_output(output_dir: Path, resume: bool) -> Path | None:
-    """Make the folder, and return the checkpoint to go on from, if any.
+def prepare_output(output_dir: Path, resume: bool) -> list[Path]:
+    """Make the folder, and return the checkpoints to go on from, the newest first.
 
     Raises ValueError for a folder with checkpoints where resuming was not asked for, and OSError
     where the folder cannot be written to.
     """
-    prepare_folder(output_dir)
+    prepare_file(output_dir / LOG_NAME)
     found = checkpoints(output_dir)
     if found and not resume:
         raise ValueError(
             f"{output_dir} holds {found[-1].name} of another run: set resume to go on from it, or "
             "choose another output_dir"
         )
-    return found[-1] if found else None
+    return found[::-1]
 
 
 def check_same_run(settings: Mapping[str, Any], saved: Mapping[str, Any], path: Path) -> None:
@@ -128,3 +150,12 @@ def check_same_run(settings: Mapping[str, Any], saved: Mapping[str, Any], path: 
     if changed:
         values = "; ".join(f"{key} was {saved.get(key)}, is {here.get(key)}" for key in changed)
         raise ValueError(f"{path} is of a run with other settings ({values}): set them back")
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> str:
+    """Return what a checkpoint that was changed does not share."""
+    digest = zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), digest)
+        digest = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, digest)
+    return f"{digest:08x}"

@@ -15,6 +15,8 @@ LearningRateSchedule = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
 ]
 FLAT_SCHEDULES = ("constant", "constant_with_warmup")  # do not depend on how long a run is
+MOST_PICTURES = 8192  # a batch; four times what Stable Diffusion was trained with
+MOST_PIXELS = 4096  # height and width
 MAX_SEED = 2**43  # torch takes 64 bits, and each step multiplies by a million
 
 
@@ -69,6 +71,8 @@ class FitConfig:
         at_least(self, 0, "preview_guidance_scale", "checkpointing_seconds", "preview_seconds")
         at_least(self, 0, "lr_warmup_steps", "max_grad_norm", "adam_weight_decay", "seed")
         at_least(self, 8, "resolution")  # one latent
+        at_most(self, MOST_PICTURES, "train_batch_size")
+        at_most(self, MOST_PIXELS, "resolution")
         above_zero(self, "learning_rate", "adam_epsilon", "max_seconds")
         if self.snr_gamma is not None and not self.snr_gamma > 0:
             raise ValueError(f"snr_gamma is {self.snr_gamma}: give a number above 0")
@@ -94,6 +98,14 @@ def at_least(config: object, least: float, *names: str) -> None:
         if value is not None and not least <= value < inf:  # which NaN is not either
             limit = f"at least {least}" if value != inf else "a finite number"
             raise ValueError(f"{name} is {value}: give {limit}")
+
+
+def at_most(config: object, most: float, *names: str) -> None:
+    """Raise ValueError, naming the field, for a number beyond all machines; None is let through."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value > most:
+            raise ValueError(f"{name} is {value}: give at most {most}")
 
 
 def above_zero(config: object, *names: str) -> None:

@@ -17,7 +17,7 @@ from sdlearn.training.batches import ProcessRank
 from sdlearn.training.config import FitConfig
 from sdlearn.training.finite_check import FiniteCheck, Losses
 from sdlearn.training.method import StagePlan, Trainable, TrainStep
-from sdlearn.training.run_files import RunWriter, read_losses
+from sdlearn.training.run_files import RunWriter, StopTraining, one_run, read_losses
 from sdlearn.training.settings import Run, check_run
 from sdlearn.training.state import start_state
 
@@ -28,12 +28,13 @@ def fit(
     config: FitConfig | None = None,
     *,
     validation_pictures: Sequence[Any] = (),
-) -> Iterator[TrainStep]:
+) -> Generator[TrainStep]:
     """Train a method on pictures, and yield a `TrainStep` after each optimizer step.
 
     What trains are copies inside the method, never the model it was given. Between two steps the
-    caller may draw with `method.sd.pipeline()`, look at `method`, or stop. Calling `fit` again goes
-    on from the present weights. With `use_ema` the averaged weights are put in place at the end.
+    caller may draw with `method.sd.pipeline()`, look at `method`, or stop; thrown a `StopTraining`,
+    it keeps a checkpoint first. Calling `fit` again goes on from the present weights. With
+    `use_ema` the averaged weights are put in place at the end.
 
     A resumed run equals a straight one bit for bit on the same machine; resuming a finished run
     yields nothing. A method of several stages trains them in turn, and its steps count on.
@@ -75,18 +76,21 @@ def run(steps: Iterator[TrainStep]) -> list[float]:
     return read_losses(losses)
 
 
-def _train_stages(stages: Iterable[tuple[StagePlan, Run]]) -> Iterator[TrainStep]:
+def _train_stages(stages: Iterable[tuple[StagePlan, Run]]) -> Generator[TrainStep]:
     """Train stages in turn, each made when the one before is trained."""
     for plan, checked in stages:
         with closing(train(checked)) as steps:
             for step in steps:
-                yield plan.placed(step)
+                try:
+                    yield plan.placed(step)
+                except StopTraining as stop:
+                    steps.throw(stop)
 
 
 def train(run: Run) -> Generator[TrainStep]:
     """Train one stage: one optimizer step after the other, from its batch to what it yields."""
     stage, config, accelerator = run.stage, run.config, run.accelerator
-    with start_state(run) as state, RunWriter(run, state) as writer:
+    with one_run(run), start_state(run) as state, RunWriter(run, state) as writer:
         if state.is_done:
             return
         with accelerator.main_process_first():  # what it draws, the others read
@@ -137,4 +141,5 @@ def train(run: Run) -> Generator[TrainStep]:
                 writer.write_checkpoint(state)
             if writer.is_preview_due(state):
                 writer.draw_previews(state)
-            yield step
+            with writer.kept_if_stopped(state):
+                yield step

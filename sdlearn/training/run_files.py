@@ -6,15 +6,19 @@ The log, `log.jsonl`, is one JSON object a line and step; TensorBoard gets the s
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sdlearn.models.writing import replaced_when_complete
-from sdlearn.training.checkpoint import prune, save_checkpoint
+from sdlearn.models.records import json_object
+from sdlearn.models.writing import one_writer, replaced_when_complete
+from sdlearn.training.checkpoint import LOG_NAME, prune, save_checkpoint
 from sdlearn.training.distributed import is_deepspeed
 
 if TYPE_CHECKING:
@@ -23,13 +27,29 @@ if TYPE_CHECKING:
     from sdlearn.training.state import TrainingState
 
 
+class StopTraining(KeyboardInterrupt):
+    """Thrown into a run between two steps, to end it: what is done is kept as a checkpoint."""
+
+    def __init__(self, output_dir: Path | None = None) -> None:
+        super().__init__()
+        self.output_dir = output_dir  # for the checkpoint of a run that has none
+
+
+def one_run(run: Run) -> AbstractContextManager[Any]:
+    """Keep `output_dir` for one run; raises ValueError where another is writing to it."""
+    folder = run.config.output_dir
+    if folder is None or not run.accelerator.is_main_process:
+        return nullcontext()
+    return one_writer(folder, again=True)
+
+
 class RunWriter:
     """Writes log, checkpoints and previews, from the main process; nothing without `output_dir`."""
 
     def __init__(self, run: Run, state: TrainingState) -> None:
         self.run = run
         folder = run.config.output_dir if run.accelerator.is_main_process else None
-        path = None if folder is None else folder / "log.jsonl"
+        path = None if folder is None else folder / LOG_NAME
         self.train_log = TrainLog(path, state.step, run.config.tensorboard)
         self.checkpointed = self.previewed = time.monotonic()
 
@@ -52,11 +72,20 @@ class RunWriter:
         late = _is_late(self.checkpointed, config.checkpointing_seconds)
         return late or state.is_due(config.checkpointing_steps)
 
-    def write_checkpoint(self, state: TrainingState) -> None:
-        """Write a checkpoint, and what the log holds before it."""
+    @contextmanager
+    def kept_if_stopped(self, state: TrainingState) -> Iterator[None]:
+        """Write a checkpoint where whoever drives the run stops it in the block."""
+        try:
+            yield
+        except StopTraining as stop:
+            self.write_checkpoint(state, stop.output_dir)
+            raise
+
+    def write_checkpoint(self, state: TrainingState, spare: Path | None = None) -> None:
+        """Write a checkpoint, and what the log holds before it; without a folder, to `spare`."""
         config, accelerator = self.run.config, self.run.accelerator
-        self.checkpointed = time.monotonic()
-        if config.output_dir is None:
+        self.checkpointed, output_dir = time.monotonic(), config.output_dir or spare
+        if output_dir is None:
             return
         self.train_log.flush()
         if is_deepspeed(accelerator):
@@ -64,8 +93,11 @@ class RunWriter:
         tensors = state.tensors()  # of shards every process is asked
         if accelerator.is_main_process:
             facts = {**state.facts(), "settings": self.run.settings}
-            save_checkpoint(config.output_dir, state.step, tensors, facts)
-            prune(config.output_dir, config.checkpoints_total_limit)
+            try:
+                save_checkpoint(output_dir, state.step, tensors, facts)
+                prune(output_dir, state.step, config.checkpoints_total_limit)
+            except OSError as error:  # what is learnt counts for more
+                warnings.warn(f"no checkpoint of step {state.step}: {error}", stacklevel=2)
         accelerator.wait_for_everyone()
 
     def is_preview_due(self, state: TrainingState) -> bool:
@@ -99,9 +131,7 @@ class TrainLog:
         if path is not None and path.exists():
             _keep_until(path, step)
         if path is not None and tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(path.parent / "tensorboard", purge_step=step + 1)
+            self.writer = Scalars(path.parent / "tensorboard", step)
 
     def add(self, step: TrainStep) -> None:
         """Remember a step until the next `flush`."""
@@ -125,7 +155,8 @@ class TrainLog:
                 if step.validation_loss is not None:
                     line["validation_loss"] = step.validation_loss
                 file.write(json.dumps(line) + "\n")
-                self._write_scalars(line)
+                if self.writer is not None:
+                    self.writer.add(line)
         self.waiting.clear()
 
     def close(self) -> None:
@@ -134,11 +165,40 @@ class TrainLog:
         if self.writer is not None:
             self.writer.close()
 
-    def _write_scalars(self, line: dict[str, Any]) -> None:
-        if self.writer is None:
-            return
-        for name in line.keys() - {"step"}:
-            self.writer.add_scalar(name, line[name], line["step"])
+
+class Scalars:
+    """A file for TensorBoard of what the log says; torch's own writer names the host in it."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self.event, self.summary = Event, Summary
+        folder.mkdir(exist_ok=True)
+        self.file = (folder / f"events.out.tfevents.{time.time_ns()}.sdlearn").open("wb")
+        self.records = RecordWriter(self.file)
+        self._write(step + 1, file_version="brain.Event:2")
+        start = SessionLog(status=SessionLog.START)  # what was shown of later steps goes
+        self._write(step + 1, session_log=start)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Write one line of the log."""
+        values = [
+            self.summary.Value(tag=name, simple_value=value)
+            for name, value in line.items()
+            if name != "step"
+        ]
+        self._write(line["step"], summary=self.summary(value=values))
+        self.records.flush()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()
+
+    def _write(self, step: int, **what: Any) -> None:
+        event = self.event(wall_time=time.time(), step=step, **what)
+        self.records.write(event.SerializeToString())
 
 
 def read_losses(losses: Sequence[torch.Tensor]) -> list[float]:
@@ -147,11 +207,19 @@ def read_losses(losses: Sequence[torch.Tensor]) -> list[float]:
 
 
 def _keep_until(path: Path, step: int) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
     if kept != lines:
         with replaced_when_complete(path) as unfinished:
             unfinished.write_text("".join(kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the log; that of a broken line is beyond all."""
+    try:
+        return int(json_object(line, "the log")["step"])
+    except (KeyError, TypeError, ValueError):
+        return math.inf
 
 
 def _is_late(since: float, seconds: float | None) -> bool:

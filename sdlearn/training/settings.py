@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from accelerate import PartialState
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
     from sdlearn.training.method import Stage, StagePlan
 
-    Checkpoint = tuple[dict[str, torch.Tensor], Mapping[str, Any]]  # tensors and facts
+
+class Checkpoint(NamedTuple):
+    """What a run goes on from."""
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +126,27 @@ def _check_clock(config: FitConfig, accelerator: Accelerator) -> None:
 
 
 def _find_checkpoint(config: FitConfig, settings: Mapping[str, Any]) -> Checkpoint | None:
-    """Read the newest checkpoint of the same run; None where there is none."""
-    path = None if config.output_dir is None else prepare_output(config.output_dir, config.resume)
-    if path is None:
-        return None
-    tensors, facts = load_checkpoint(path)
-    check_same_run(settings, facts["settings"], path)
-    if facts["step"] > config.max_train_steps:
-        raise ValueError(
-            f"{path} is past max_train_steps {config.max_train_steps}: set it to {facts['step']} "
-            "or more"
-        )
-    return tensors, facts
+    """Read the newest checkpoint of the same run that is whole; None where there is none at all.
+
+    One that is not is told, and the one before taken.
+    """
+    broken: ValueError | None = None
+    found = [] if config.output_dir is None else prepare_output(config.output_dir, config.resume)
+    for path in found:
+        try:
+            tensors, facts = load_checkpoint(path)
+        except ValueError as error:
+            broken = broken or error
+            continue
+        if broken is not None:
+            warnings.warn(f"{broken}: the run goes on from {path.name}", stacklevel=2)
+        check_same_run(settings, facts["settings"], path)
+        if facts["step"] > config.max_train_steps:
+            raise ValueError(
+                f"{path} is past max_train_steps {config.max_train_steps}: set it to "
+                f"{facts['step']} or more"
+            )
+        return Checkpoint(path, tensors, facts)
+    if broken is not None:
+        raise ValueError(f"{broken}, and none is whole: choose another output_dir to start anew")
+    return None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from sdlearn.training.config import FitConfig
     from sdlearn.training.method import Stage
-    from sdlearn.training.settings import Run
+    from sdlearn.training.settings import Checkpoint, Run
 
 
 @dataclass(kw_only=True)
@@ -260,10 +260,24 @@ def start_state(run: Run) -> TrainingState:
         shards=shards,
     )
     if run.checkpoint is not None:
-        state.restore(*run.checkpoint)
+        _restore(state, run.checkpoint)
     stage.begin(run.pictures, config, accelerator.device)
     stage.made |= {"steps": state.step, "seconds": state.seconds}
     return state
+
+
+def _restore(state: TrainingState, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's state back; ValueError where parts of it are missing or of another kind.
+
+    Only of versions that wrote no checksum: else that is known before.
+    """
+    try:
+        state.restore(checkpoint.tensors, checkpoint.facts)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{checkpoint.path} is not as it was written ({type(error).__name__}: {error}): delete "
+            "it to go on from the one before"
+        ) from error
 
 
 def _make_lr_scheduler(

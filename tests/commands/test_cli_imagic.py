@@ -48,7 +48,7 @@ def test_an_edit_is_trained_saved_and_drawn_again(picture, tiny_folder, tmp_path
         drawn[float(name)] = Image.open(path).tobytes()
         facts = read_generated(path)
         assert (facts.prompt, facts.seed, facts.steps) == (TARGET, 3, 2)
-        assert facts.model == f"{tiny_folder} + {output} at eta {float(name):g}"
+        assert facts.model == f"tiny + edit at eta {float(name):g}"  # names, and no paths
     again, facts = generate(output, tiny_folder, tmp_path / "again.png")
     assert again == drawn[eta]
     assert facts.prompt == TARGET

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -222,6 +224,76 @@ def test_a_sandbox_shows_no_home_and_no_submissions_but_python_and_the_work(tmp_
     assert words[at : at + 3] == shown
     assert at > words.index(str(tmp_path))
     assert "--unshare-all" in words
+
+
+LOOK = """
+import os, socket
+seen = {"user": os.getuid(), "processes": sum(name.isdigit() for name in os.listdir("/proc"))}
+for place in ("secret", "submission"):
+    try:
+        seen[place] = open(PLACES[place]).read()
+    except OSError:
+        seen[place] = ""
+for place in ("submission", "own"):
+    try:
+        open(PLACES[place], "w").write("cheated")
+        seen["writes " + place] = True
+    except OSError:
+        seen["writes " + place] = False
+try:
+    socket.create_connection(("127.0.0.1", PLACES["port"]), 5).close()
+    seen["network"] = True
+except OSError:
+    seen["network"] = False
+"""
+
+
+@pytest.fixture
+def way(request, monkeypatch):
+    """A user and a `bwrap` to run submissions with, where the system has them."""
+    nobody, tool = "nobody" in request.param, shutil.which("bwrap") or ""
+    if nobody and os.geteuid() != 0:
+        pytest.skip("only root can run a notebook as nobody")
+    if "bwrap" in request.param and not tool:
+        pytest.skip("bwrap (the package bubblewrap) is not installed")
+    found = sandbox.NOBODY if nobody else None, tool if "bwrap" in request.param else ""
+    if not sandbox._works(*found):
+        pytest.skip(f"this system does not let a notebook run as {request.param}")
+    monkeypatch.setattr(sandbox, "protection", lambda: (*found, ""))
+    return found
+
+
+@pytest.mark.parametrize("way", ["nobody", "bwrap", "nobody in bwrap"], indirect=True)
+def test_a_sandboxed_notebook_sees_its_own_folder_and_nothing_of_the_teacher_s(way, tmp_path):
+    user, tool = way
+    places = {"secret": tmp_path / "home" / "token", "submission": tmp_path / "class" / "bob.ipynb"}
+    for path in places.values():
+        path.parent.mkdir()
+        path.write_text("private")
+        path.chmod(0o600)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        sandbox.Session(sandbox.Limits(), [tmp_path / "class"]) as session,
+    ):
+        told = {name: str(path) for name, path in places.items()}
+        told |= {"own": str(session.folder / "note"), "port": server.getsockname()[1]}
+        session.ask(run=f"PLACES = {told!r}\n{LOOK}")
+        seen = decode(session.ask(expression="seen")["value"])
+        assert (session.folder / "note").read_text() == "cheated"
+    assert seen["user"] == (0 if user is None else user)
+    assert not seen["secret"]
+    assert not seen["submission"]
+    assert places["submission"].read_text() == "private"
+    assert seen["network"] == (not tool)
+    assert not tool or seen["processes"] <= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["nobody", "bwrap", "nobody in bwrap"], indirect=True)
+def test_an_honest_notebook_earns_its_points_in_every_sandbox(way, tmp_path):
+    write(tmp_path / "class" / "a.ipynb", ASKED, *RIGHT.values())
+    [marks] = grade_folder(tmp_path / "class", sandbox.Limits())
+    assert sum(mark.points for mark in marks) == len(RIGHT)
 
 
 @pytest.mark.slow

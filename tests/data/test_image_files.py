@@ -1,9 +1,11 @@
 """Picture files as people have them: what is read, what is refused, and in which words."""
 
+import ast
 import io
 import struct
 import tarfile
 import warnings
+from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -158,3 +160,19 @@ def test_a_picture_or_an_archive_edited_in_its_size_has_another_fingerprint(tmp_
     assert before == fingerprints("red")
     assert before[0] != after[0]
     assert before[1] != after[1]
+
+
+def test_no_file_is_opened_without_a_list_of_formats():
+    """Of others, such as EPS, Pillow would start programs to read them."""
+    root = Path(__file__).resolve()
+    root = next(parent for parent in root.parents if (parent / "pyproject.toml").is_file())
+    calls = [
+        (path, node)
+        for room in ("sdlearn", "experiments", "tools", "benchmarks")
+        for path in (root / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Image.open")
+    ]
+    assert calls
+    for path, call in calls:
+        assert "formats" in [keyword.arg for keyword in call.keywords], f"{path}:{call.lineno}"

@@ -183,3 +183,7 @@ def test_what_cannot_be_loaded_is_refused_in_words(tiny, tiny_xl, pictures, tmp_
     save_file({"e_opt.text_embeds": torch.zeros(1)}, folder / "embeddings.safetensors")
     with pytest.raises(ValueError, match="holds no e_tgt"):
         load_imagic(tiny, folder)
+    (folder / "embeddings.safetensors").unlink()
+    assert is_imagic(folder)  # and never drawn as if it were a U-Net alone
+    with pytest.raises(FileNotFoundError, match=r"has no embeddings\.safetensors"):
+        load_imagic(tiny, folder)

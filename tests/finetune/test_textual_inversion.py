@@ -1,3 +1,4 @@
+import ast
 import copy
 import json
 from dataclasses import replace
@@ -12,7 +13,14 @@ from torch.testing import assert_close
 
 from sdlearn.data.folder import Picture
 from sdlearn.finetune import FitConfig, TextualInversion, fit, run
-from sdlearn.finetune.templates import OBJECT_TEMPLATES, STYLE_TEMPLATES, fill, fill_word
+from sdlearn.finetune.provenance import card
+from sdlearn.finetune.templates import (
+    OBJECT_TEMPLATES,
+    STYLE_TEMPLATES,
+    fill,
+    fill_word,
+    word_pattern,
+)
 from sdlearn.training.batches import draw_batch
 
 TOKEN = "<my-character>"
@@ -178,3 +186,42 @@ def test_templates_are_many_different_and_hold_the_word_once():
     assert len(set(OBJECT_TEMPLATES)) == 27
     for template in (*OBJECT_TEMPLATES, *STYLE_TEMPLATES):
         assert fill(template, Picture(image=None), TOKEN).count(TOKEN) == 1
+
+
+@pytest.mark.parametrize(
+    ("caption", "word", "expected"),
+    [
+        ("笑顔の人、黄色い背景", "人", f"笑顔の{TOKEN}、黄色い背景"),  # no space marks a word there
+        ("A Person, smiling", "person", f"A {TOKEN}, smiling"),
+        ("a personal person", "person", f"a personal {TOKEN}"),
+        (r"a per\son", r"per\son", f"a {TOKEN}"),
+    ],
+)
+def test_a_captions_word_is_found_in_every_script_and_in_capitals(caption, word, expected):
+    assert word_pattern(word).sub(lambda _: TOKEN, caption, 1) == expected
+
+
+@pytest.mark.parametrize("token", [r"<my\cat>", '<a"b\\n>', r"<\1>"])
+def test_a_word_with_signs_of_python_is_taught_and_opened_by_the_cards_line(
+    token, tiny, pictures, tmp_path
+):
+    captioned = [replace(picture, text="a person") for picture in pictures]
+    method = trained(tiny, captioned, placeholder_token=token, templates=("{text}",))
+    assert fill_word(method.config, captioned[0]) == [f"a {token}"]
+    assert list(load_file(method.save(tmp_path / "learnt"))) == [token]
+    text = card("learnt", {**method.record(), "base_model": "mini"})
+    line = next(line for line in text.splitlines() if line.startswith("In diffusers"))
+    nodes = ast.walk(ast.parse(line.split("`")[1]))
+    assert token in [node.value for node in nodes if isinstance(node, ast.Constant)]
+
+
+def test_a_word_that_no_text_encoder_would_read_is_refused_before_training(tiny, pictures):
+    long = [replace(picture, text="a photo of " * 10 + TOKEN) for picture in pictures]
+    with pytest.raises(ValueError, match="beyond the 24 tokens that are read"):
+        next(fit(TextualInversion(tiny, templates=("{text}",)), long, FAST))
+    with pytest.raises(ValueError, match="num_vectors is 23, and a prompt has room for 22"):
+        TextualInversion(tiny, num_vectors=23)
+    cut = TextualInversion(tiny, num_vectors=22, templates=("a {}",))
+    with pytest.raises(ValueError, match="write it further to the front"):
+        next(fit(cut, pictures, FAST))
+    assert next(fit(TextualInversion(tiny, num_vectors=22, templates=("{}",)), pictures, FAST))

@@ -14,6 +14,7 @@ from huggingface_hub.errors import (
 
 from sdlearn import cli
 from sdlearn.models import SOURCES, StableDiffusionXL, load
+from sdlearn.models.registry import public_name
 
 
 def test_every_model_of_the_hub_has_a_revision_a_mirror_and_a_licence():
@@ -90,3 +91,15 @@ def test_why_a_model_could_not_be_fetched_is_told(kind, status, told, words, mon
 def test_any_sdxl_takes_the_learning_rates_of_sdxl(tiny_xl, tiny):
     assert tiny_xl.learning_rates == SOURCES["sdxl"].learning_rates
     assert not tiny.learning_rates
+
+
+def test_a_model_on_this_machine_is_called_by_its_name_and_never_for_one_that_is_known(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "ada" / "my-model").mkdir(parents=True)
+    (tmp_path / "sdxl").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert public_name(str(tmp_path / "ada" / "my-model")) == "my-model"
+    assert public_name("./sdxl") == "./sdxl"  # whatever it is, and not under the known one's terms
+    assert public_name("sdxl") == "sdxl"
+    assert public_name("somebody/their-model") == "somebody/their-model"

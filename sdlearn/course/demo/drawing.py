@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from sdlearn.course.demo.progress import DRAWING_STEP, Progress
+from sdlearn.data.image_files import read_image
 from sdlearn.data.png import save_generated
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from sdlearn.course.demo.config import DemoConfig
     from sdlearn.models import StableDiffusion
 
@@ -105,7 +106,6 @@ def _count(progress: Progress, passes: int) -> Any:
 
 def _read(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:
+        return read_image(path, smallest_side=1)
+    except ValueError as error:
         raise ValueError(f"{path} is broken: delete it, and it will be drawn again") from error

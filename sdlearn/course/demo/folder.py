@@ -13,6 +13,7 @@ from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import METADATA_NAME, Picture, read_pictures, write_pictures
 from sdlearn.evaluate.situations import CAPTION_WORD, class_word_of
 from sdlearn.models.records import keep_record
+from sdlearn.models.registry import public_name
 from sdlearn.models.writing import prepare_folder
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def _settings(
     digest = 0
     for picture in pictures:
         digest = zlib.crc32(picture.image.tobytes(), digest)
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}
-    plain["attributes"] = dict(config.attributes)
+    plain = {k: v.name if isinstance(v, Path) else v for k, v in fields.items()}
+    plain |= {"attributes": dict(config.attributes), "model": public_name(config.model)}
     return {
         **plain,
         "class_word": class_word,

@@ -13,6 +13,7 @@ from PIL import Image
 from sdlearn.course.demo.folder import FOLDERS, SHEET, TABLE
 from sdlearn.course.demo.scores import COLUMNS, cells
 from sdlearn.course.demo.sheet import short_label, title_of
+from sdlearn.models.registry import public_name
 from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def write_page(result: DemoResult, config: DemoConfig, class_prompt: str) -> Non
     parts = [
         f"<h1>{title}</h1>",
         "<p><strong>Made by AI:</strong> every picture below the training pictures was drawn by "
-        f"the model {escape(config.model)}, not by a person.</p>",
+        f"the model {escape(public_name(config.model))}, not by a person.</p>",
         f'<h2>Training pictures</h2><div class="strip">{strip}</div>{_rights(result)}',
         "<h2>In new situations</h2><p>The same seed all the way down a column. Hover over a "
         "picture for its prompt.</p>",

@@ -26,6 +26,7 @@ from sdlearn.course.demo.sheet import draw_sheet, save_sheet
 from sdlearn.data.folder import Picture
 from sdlearn.evaluate.situations import Situation, class_prompt, prompt, situations
 from sdlearn.models import load
+from sdlearn.models.registry import public_name
 from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _class_pictures(demo: _Demo, progress: Progress) -> list[Picture]:
         lambda: demo.sd,
         orders,
         demo.config,
-        model_name=demo.config.model,
+        model_name=public_name(demo.config.model),
         progress=progress,
         phase="Pictures of the class",
     )
@@ -159,7 +160,7 @@ def _row(demo: _Demo, method: DemoMethod, artefact: Path | None, progress: Progr
         lambda: demo.sd if artefact is None else demo.sd.with_artefact(artefact),
         orders,
         config,
-        model_name=config.model if artefact is None else f"{config.model} + {artefact}",
+        model_name=" + ".join([public_name(config.model), *([artefact.name] if artefact else [])]),
         progress=progress,
         phase=f"{method.label}: drawing",
     )

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sdlearn.course.demo.layout import Box, Layout, lay_out
 from sdlearn.course.demo.scores import cells
+from sdlearn.models.registry import public_name
 from sdlearn.models.writing import replaced_when_complete
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def title_of(result: DemoResult, config: DemoConfig) -> str:
         who = f"The pictures in {config.pictures.name}"
     else:
         who = f"A character in {config.style} style (seed {config.seed})"
-    return f"{who}, learnt by {config.model} from {len(result.pictures)} pictures"
+    return f"{who}, learnt by {public_name(config.model)} from {len(result.pictures)} pictures"
 
 
 def short_label(asked: Situation) -> str:
@@ -129,7 +130,7 @@ def _words(
     for asked, box in zip(result.asked, layout.headers, strict=True):
         write(sheet, short_label(asked), box, size=26)
     write(sheet, f"“{class_prompt}”", layout.class_header, size=26)
-    footer = f"{rights_of(result)}.\n{MADE_BY_AI} ({config.model})."
+    footer = f"{rights_of(result)}.\n{MADE_BY_AI} ({public_name(config.model)})."
     write(sheet, footer, layout.footer, size=22, color=QUIET)
 
 

@@ -131,7 +131,7 @@ def paint(document: str, size: int) -> Image.Image:
     png = resvg_py.svg_to_bytes(
         svg_string=document, width=size, height=size, skip_system_fonts=True, background="#ffffff"
     )
-    return Image.open(io.BytesIO(bytes(png))).convert("RGB")
+    return Image.open(io.BytesIO(bytes(png)), formats=["PNG"]).convert("RGB")
 
 
 def render(shots: Iterable[Shot], size: int, *, workers: int | None = None) -> Iterator[np.ndarray]:

@@ -110,8 +110,8 @@ class ImagicResult:
 def is_imagic(path: str | Path) -> bool:
     """Whether a path is a folder that Imagic saved."""
     folder = Path(path).expanduser()
-    method = read_record(folder).get("method", "imagic")
-    return method == "imagic" and (folder / EMBEDDINGS_NAME).is_file()
+    method = read_record(folder).get("method")
+    return method == "imagic" or (method is None and (folder / EMBEDDINGS_NAME).is_file())
 
 
 def load_imagic(sd: StableDiffusion, path: str | Path) -> ImagicResult:
@@ -137,7 +137,7 @@ def load_imagic(sd: StableDiffusion, path: str | Path) -> ImagicResult:
         e_tgt=e_tgt.to(sd.device),
         e_opt=e_opt.to(sd.device),
         size=record["size"],
-        eta=record["chosen"]["eta"] if record["chosen"] else None,
+        eta=record["eta"],
     )
 
 
@@ -147,6 +147,8 @@ def _read_edit(folder: Path) -> tuple[dict[str, Any], ImagicConfig]:
     try:
         for name in ("base_model", "size", "has_unet"):
             record[name]
+        record["eta"] = float(record["chosen"]["eta"]) if record["chosen"] else None
+        record["size"] = int(record["size"])
         config = ImagicConfig(**{**record["config"], "etas": tuple(record["config"]["etas"])})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
