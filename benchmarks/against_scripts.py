@@ -8,7 +8,9 @@ the same machine. A step counts from one optimizer step to the next, in the proc
 its process, and the first ones are left out: neither start-up nor what else the machine does goes
 in. On a CPU that nothing else uses, these are seconds on the clock; on a GPU the clock counts. The
 caching pass of ours is told beside it, with the step from which on ours has taken less time, caches
-included.
+included. Memory is the most that a process had to itself (USS: its own pages, and those of files
+that no other process has mapped), looked at from outside all the while; on a GPU, the most that was
+allocated there.
 
 Each method's rounds go into results/against_scripts.json as they are done, beside earlier ones with
 the same settings, and `table.py` shows them.
@@ -20,14 +22,19 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 from comparison import figures
 from environment import environment, keep, read
 from same_work import (
+    FULL_SIZE,
     SCRIPTS,
+    SD15,
     Ground,
     Work,
     imagic_steps,
@@ -37,32 +44,55 @@ from same_work import (
 )
 
 LIBRARIES = """
-import accelerate, peft, torch, transformers
+import accelerate, peft, psutil, torch, transformers
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from watched import peak_bytes
-print(0 if torch.cuda.is_available() else peak_bytes())
+print(0 if torch.cuda.is_available() else psutil.Process().memory_full_info().uss)
 """  # what either side imports at least takes, which on a GPU is nothing
 HERE = Path(__file__).parent
 NAME = "against_scripts"  # of the results
 SETTINGS = ("warm_up", "steps", "threads", "revision")
+OWN_SHARE = 0.1  # of the processor's time that looking at a process's memory may take
 
 
-def in_process(command: list[str], threads: int) -> str:
-    """Run Python on its own, and return what it printed. Raises RuntimeError where it failed."""
+def in_process(command: list[str], threads: int, package: Path = HERE.parent) -> tuple[str, int]:
+    """Run Python on its own, and return what it printed and the most private bytes that it had.
+
+    `package` is the folder that holds `sdlearn`. Raises RuntimeError where the program failed.
+    """
     variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    variables |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PYTHONPATH": str(HERE)}
-    done = subprocess.run(
-        [sys.executable, *command], env={**os.environ, **variables}, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    return done.stdout
+    variables |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    variables |= {"PYTHONPATH": f"{HERE}{os.pathsep}{package}"}
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**os.environ, **variables},
+            stdout=printed,
+            stderr=errors,
+        )
+        peak = watch_memory(process)
+        printed.seek(0), errors.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{errors.read()[-3000:]}")
+        return printed.read(), peak
+
+
+def watch_memory(process: subprocess.Popen) -> int:
+    """Wait for a process, and return the most memory that it had to itself (USS), in bytes."""
+    peak, due, watched = 0, 0.0, psutil.Process(process.pid)
+    while process.poll() is None:
+        time.sleep(0.01)
+        with suppress(psutil.Error):  # it may have ended just now
+            worked, started = sum(watched.cpu_times()[:2]), time.process_time()
+            if worked >= due:
+                peak = max(peak, watched.memory_full_info().uss)
+                due = worked + max(0.01, (time.process_time() - started) / OWN_SHARE)
+    return peak
 
 
 @cache
 def libraries_bytes(threads: int) -> int:
-    """Memory of a process that only imports what both sides import."""
-    return int(in_process(["-c", LIBRARIES], threads))
+    """Private memory of a process that only imports what both sides import."""
+    return int(in_process(["-c", LIBRARIES], threads)[0])
 
 
 def windows(method: str, warm_up: int, steps: int) -> list[tuple[int, int]]:
@@ -89,19 +119,23 @@ def watch(method: str, side: str, ground: Ground, options: argparse.Namespace) -
     steps = options.warm_up + options.steps
     with tempfile.TemporaryDirectory() as folder:
         report, output = Path(folder) / "report.json", Path(folder) / "out"
-        if side == "ours":
+        if side != "theirs":
             command = our_command(method, ground, output, steps)
         else:
             command = their_command(method, ground, output, steps, options.diffusers.resolve())
-        in_process([str(HERE / "watched.py"), str(report), *command], options.threads)
+        package = options.earlier.resolve() if side == "earlier" else HERE.parent
+        command = [part.replace(str(HERE), str(package / HERE.name)) for part in command]
+        command = [str(HERE / "watched.py"), str(report), *command]
+        _, private = in_process(command, options.threads, package)
         facts = json.loads(report.read_text())
     spans = windows(method, options.warm_up, options.steps)
     clocks = [seconds_a_step(facts["steps"], spans, clock) for clock in (0, 1)]
+    allocated = facts["allocated_bytes"]
     return {
-        "seconds": clocks[0 if facts["on_gpu"] else 1],
+        "seconds": clocks[1 if allocated is None else 0],
         "clock_seconds": clocks[0],
         "caching_seconds": facts["caching"],
-        "peak_bytes": facts["peak_bytes"],
+        "peak_bytes": private if allocated is None else allocated,
     }
 
 
@@ -110,14 +144,15 @@ def compare(method: str, ground: Ground, options: argparse.Namespace) -> dict[st
     settings = {name: getattr(options, name) for name in SETTINGS}
     settings["environment"] = environment(options.threads)
     settings["work"] = {name: str(value) for name, value in vars(ground.work).items()}
+    settings["memory"] = "private"
     earlier = read(NAME).get(method, {})
     if earlier.get("settings") != settings:
         facts = {"script": SCRIPTS[method], "settings": settings, "rounds": []}
         earlier = {**facts, "libraries_bytes": libraries_bytes(options.threads)}
     rounds = list(earlier["rounds"])
     for _ in range(options.rounds):
-        sides = {side: watch(method, side, ground, options) for side in ("ours", "theirs")}
-        rounds.append(sides)
+        sides = ["ours", "theirs"] + ["earlier"] * bool(options.earlier)
+        rounds.append({side: watch(method, side, ground, options) for side in sides})
     return {**earlier, "rounds": rounds}
 
 
@@ -141,19 +176,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="steps that do")
     parser.add_argument("--rounds", type=int, default=2, help="runs of each side, in turns")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        metavar="CHECKOUT",
+        help="an earlier version of ours, for its memory",
+    )
     add_work(parser)
     options = parser.parse_args()
-    work = Work(**{name: getattr(options, name) for name in vars(Work())})
+    work = Work(**{name: getattr(options, name) for name in vars(Work()) if name != "full_size"})
     for method in options.methods:
         script = options.diffusers / "examples" / SCRIPTS[method]
         if not script.is_file():
             raise SystemExit(f"{script} is missing: give a checkout of huggingface/diffusers")
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        ground = prepare_ground(Path(folder), work)
+        grounds: dict[Work, Ground] = {}
         for method in options.methods:
+            own = FULL_SIZE if method.endswith(SD15) else work
+            if own not in grounds:
+                grounds[own] = prepare_ground(Path(folder) / str(len(grounds)), own)
             try:
-                row = compare(method, ground, options)
+                row = compare(method, grounds[own], options)
             except RuntimeError as error:  # the other methods go on
                 failed.append(f"{method}: {error}")
                 continue

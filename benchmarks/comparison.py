@@ -16,8 +16,12 @@ class Figures:
     theirs: float  # milliseconds a step
     caching: float  # seconds of the caching pass
     break_even: int | None  # step from which on ours took less time, caches included; None: never
-    memory: float  # largest memory, ours over theirs
+    ours_peak: float  # bytes, the most private memory
+    theirs_peak: float  # bytes
+    memory: float  # ours over theirs
+    memory_rounds: tuple[float, float]  # the least and the most of it, of one round
     memory_beyond: float  # the same, less what importing the libraries takes in both
+    earlier: float | None  # what it was before, ours over theirs; None: not measured
 
 
 def figures(row: dict[str, Any]) -> Figures:
@@ -30,6 +34,10 @@ def figures(row: dict[str, Any]) -> Figures:
     caching, libraries = middle("ours", "caching_seconds"), row["libraries_bytes"]
     ours_peak, theirs_peak = middle("ours", "peak_bytes"), middle("theirs", "peak_bytes")
     ratios = [sides["theirs"]["seconds"] / sides["ours"]["seconds"] for sides in row["rounds"]]
+    shares = [
+        sides["ours"]["peak_bytes"] / sides["theirs"]["peak_bytes"] for sides in row["rounds"]
+    ]
+    before = [sides["earlier"]["peak_bytes"] for sides in row["rounds"] if "earlier" in sides]
     return Figures(
         speed=median(ratios),
         slowest_round=min(ratios),
@@ -37,6 +45,10 @@ def figures(row: dict[str, Any]) -> Figures:
         theirs=1000 * theirs,
         caching=caching,
         break_even=math.ceil(caching / (theirs - ours)) if theirs > ours else None,
+        ours_peak=ours_peak,
+        theirs_peak=theirs_peak,
         memory=ours_peak / theirs_peak,
+        memory_rounds=(min(shares), max(shares)),
+        earlier=median(before) / theirs_peak if before else None,
         memory_beyond=(ours_peak - libraries) / (theirs_peak - libraries),
     )

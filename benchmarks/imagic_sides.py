@@ -23,7 +23,7 @@ def ours(model: str, picture: Path, steps: tuple[int, int]) -> None:
 
     settings = {"embedding_steps": steps[0], "unet_steps": steps[1], "target_prompt": PROMPT}
     settings |= {"embedding_learning_rate": 1e-3, "unet_learning_rate": 2e-6}
-    imagic = Imagic(load(model), **settings)
+    imagic = Imagic(load(model, in_place=True), **settings)
     config = FitConfig(train_batch_size=1, max_grad_norm=0)
     run(fit(imagic, [Picture(image=read_image(picture))], config))
 

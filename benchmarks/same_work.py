@@ -6,7 +6,7 @@ averages, LoRA rank. diffusers' scripts read the pictures anew each step, ours o
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,8 +15,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from sdlearn.data.characters import draw_character
 from sdlearn.data.folder import write_pictures
 from sdlearn.models import save_text_encoder
+from sdlearn.models.architectures import ARCHITECTURES
 from sdlearn.models.clip_tokenizer import clip_tokenizer
 from sdlearn.models.registry import shipped_folder
+from sdlearn.plan.blank import blank_model
 
 PICTURES = 16
 CLASS_PICTURES = 100  # both programs' default
@@ -32,6 +34,8 @@ SCRIPTS = {
     "full": "text_to_image/train_text_to_image.py",
     "imagic": "community/imagic_stable_diffusion.py",
 }
+SD15 = ", sd15"  # after a method's name: with Stable Diffusion 1.5 at full size, random weights
+SCRIPTS |= {f"{name}{SD15}": SCRIPTS[name] for name in ("textual-inversion", "lora")}
 PRIOR = "--center_crop --with_prior_preservation --learning_rate 2e-6"
 THEIRS = {  # beyond what all scripts are given
     "textual-inversion": "--placeholder_token <cat-toy> --initializer_token toy --num_vectors 1 "
@@ -67,6 +71,10 @@ class Work:
     resolution: int = 64  # pixels; the pictures on disk have twice that, as people's own are larger
     batch: int = 4  # pictures a step; DreamBooth has as many class pictures beside them
     mixed_precision: str = "no"  # or bf16, for a GPU
+    full_size: bool = False  # instead of mini Stable Diffusion 1.5 with random weights
+
+
+FULL_SIZE = Work(resolution=256, batch=1, full_size=True)  # which a CPU can do a few steps of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +124,20 @@ def write_model(folder: Path) -> None:
     save_text_encoder(CLIPTextModel(config), folder / "text_encoder")
 
 
+def write_full_size_model(folder: Path) -> None:
+    """Stable Diffusion 1.5 without having learnt anything: a step takes as much with it."""
+    torch.manual_seed(0)
+    blank = blank_model(ARCHITECTURES["sd15"], torch.float32, device="cpu")
+    sd = replace(blank, tokenizer=clip_tokenizer())
+    sd.pipeline(sd.noise_scheduler).save_pretrained(folder, max_shard_size="20GB")
+
+
 def prepare_ground(folder: Path, work: Work) -> Ground:
     """Write the pictures, and the model unless one is given."""
     ground, size = Ground(folder=folder, work=work), work.resolution
+    folder.mkdir(exist_ok=True)
     if work.model is None:
-        write_model(ground.model)
+        (write_full_size_model if work.full_size else write_model)(ground.model)
     pictures = draw_character("lorelei", 1, number=PICTURES, size=2 * size)
     write_pictures(ground.captioned, pictures)
     ground.bare.mkdir()
@@ -142,10 +159,12 @@ def imagic_steps(steps: int) -> tuple[int, int]:
 
 def our_command(method: str, ground: Ground, output: Path, steps: int) -> list[str]:
     """PROGRAM and ARGUMENTS for `watched.py`."""
+    method = method.removesuffix(SD15)
     if method == "imagic":
         return _imagic("ours", ground, steps)
     name, *own = OURS[method].split()
     common = f"--model {ground.model} --output {output} --max-train-steps {steps} --seed 0"
+    common += " --samples 0"  # as the scripts draw none
     work = ground.work
     common += f" --train-batch-size {work.batch} --resolution {work.resolution}"
     common += f" --mixed-precision {work.mixed_precision}"
@@ -160,6 +179,7 @@ def their_command(
     method: str, ground: Ground, output: Path, steps: int, checkout: Path
 ) -> list[str]:
     """PROGRAM and ARGUMENTS for `watched.py`."""
+    method = method.removesuffix(SD15)
     if method == "imagic":
         return _imagic(str(checkout), ground, steps)
     common = f"--pretrained_model_name_or_path {ground.model} --output_dir {output} --seed 0"

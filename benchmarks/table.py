@@ -14,7 +14,7 @@ from environment import read
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- made by table.py from results/ -->", "<!-- end -->"
-STEP_BAR, MEMORY_BAR = 1.10, 0.8
+STEP_BAR = 1.10
 SIZE_BAR = 100  # kB
 SPEED_BARS = {  # steps per second, ours over the script's
     "textual-inversion": 2.5,
@@ -25,6 +25,11 @@ SPEED_BARS = {  # steps per second, ours over the script's
     "lora": 2.0,
     "full": 1.8,
     "imagic": 1.2,
+}
+FULL_SIZE = ("lora, sd15", "textual-inversion, sd15")
+MEMORY_BARS = {  # private memory, ours over the script's
+    name: 0.85 if name.startswith(("dreambooth", "imagic")) else 0.8
+    for name in (*SPEED_BARS, *FULL_SIZE)
 }
 FLOORS = {  # rows of step_time.py that stand for a method here
     "textual-inversion": "textual inversion",
@@ -92,20 +97,37 @@ def speed_tables(results: dict[str, Any]) -> list[str]:
     ]
     head = "method | ours, ms a step | script, ms | steps per second | at most | least round | bar"
     lines = table(f"{head} | verdict | caching pass | ahead from step", rows)
-    rows = [
-        [
-            name,
-            f"{f.memory:.2f}",
-            f"{MEMORY_BAR}",
-            verdict(f.memory, MEMORY_BAR),
-            f"{f.memory_beyond:.2f}",
-        ]
-        for name, f in found.items()
-    ]
-    head = "method | peak memory over the script's | bar | verdict | less the libraries"
     settings = next(iter(results.values()))["settings"]
     counted = f"{settings['steps']} steps a round, after {settings['warm_up']} that do not count"
-    return [f"Scripts at {settings['revision']}; {counted}.", "", *lines, *table(head, rows)]
+    return [f"Scripts at {settings['revision']}; {counted}.", "", *lines, *memory_table(results)]
+
+
+def memory_table(results: dict[str, Any]) -> list[str]:
+    """The most private memory of either side; at full size with steps per second, without a bar."""
+    rows = []
+    for name, bar in MEMORY_BARS.items():
+        if name not in results or results[name]["settings"].get("memory") != "private":
+            continue
+        f = figures(results[name])
+        least, most = f.memory_rounds
+        rows.append(
+            [
+                name,
+                f"{f.ours_peak / 1e6:.0f}",
+                f"{f.theirs_peak / 1e6:.0f}",
+                f"{f.memory:.2f}",
+                f"{least:.2f} to {most:.2f} of {len(results[name]['rounds'])}",
+                f"{bar}",
+                verdict(f.memory, bar),
+                f"{f.memory_beyond:.2f}",
+                "" if f.earlier is None else f"{f.earlier:.2f}",
+                f"{f.speed:.2f}x" if name in FULL_SIZE else "",
+            ]
+        )
+    head = (
+        "method | ours, MB at most | script, MB | ours over the script's | rounds | bar | verdict"
+    )
+    return table(f"{head} | less the libraries | copies kept, as before | steps per second", rows)
 
 
 def step_table(results: dict[str, Any]) -> list[str]:

@@ -1,14 +1,14 @@
-"""Run a training program in this process, and note when its optimizer steps and what it takes.
+"""Run a training program in this process, and note when its optimizer steps.
 
     python benchmarks/watched.py REPORT.json PROGRAM ARGUMENTS...
 
 PROGRAM is `sdlearn` or a script's path. The report holds the seconds of every optimizer step, on
-the clock and of the processor, those that `sdlearn` spent on its caches, and the largest memory.
-Both kinds of program are watched in the same way: torch calls back after every optimizer step.
+the clock and of the processor, those that `sdlearn` spent on its caches, and the most memory that
+was allocated on a GPU. Both kinds of program are watched in the same way: torch calls back after
+every optimizer step.
 """
 
 import json
-import resource
 import runpy
 import sys
 import time
@@ -23,16 +23,6 @@ OURS = {
     "sdlearn.finetune.lora": "LoRA",
     "sdlearn.finetune.imagic.stages": "_PictureStage",
 }
-
-
-def peak_bytes() -> int:
-    """The largest memory that this process has had (resident)."""
-    status = Path("/proc/self/status")  # Linux; there getrusage knows the parent's as well
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def time_caches(seconds: list[float]) -> None:
@@ -90,8 +80,8 @@ def main() -> None:
     caching: list[float] = []
     run(program, arguments, caching)
     on_gpu = torch.cuda.is_available()
-    peak = torch.cuda.max_memory_allocated() if on_gpu else peak_bytes()
-    facts = {"steps": steps, "caching": sum(caching), "peak_bytes": peak, "on_gpu": on_gpu}
+    allocated = torch.cuda.max_memory_allocated() if on_gpu else None
+    facts = {"steps": steps, "caching": sum(caching), "allocated_bytes": allocated}
     Path(report).write_text(json.dumps(facts))
 
 

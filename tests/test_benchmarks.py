@@ -35,6 +35,19 @@ def side(seconds, caching, megabytes):
     return {"seconds": seconds, "caching_seconds": caching, "peak_bytes": megabytes * 1e6}
 
 
+def test_the_most_memory_that_a_process_had_to_itself_is_seen_from_outside(module):
+    against = module("against_scripts")
+    busy = "import time\nwhile time.process_time() < {}: pass\n"
+    program = "held = bytearray(b'1') * (200 << 20)\n" + busy.format(0.4)
+    program += "del held\n" + busy.format(0.5) + "print('done')"
+    printed, peak = against.in_process(["-c", program], 1)
+    assert printed == "done\n"
+    _, without = against.in_process(["-c", busy.format(0.1)], 1)
+    assert peak - without == pytest.approx(200 << 20, rel=0.05)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        against.in_process(["-c", "1 / 0"], 1)
+
+
 def test_ratios_are_medians_over_the_rounds_and_the_cache_pays_off_at_the_step_said(module):
     ours = [side(0.1, 1.0, 700), side(0.2, 1.0, 700), side(0.1, 1.0, 700)]
     theirs = [side(0.3, 0.0, 900), side(0.3, 0.0, 900), side(0.2, 0.0, 900)]
@@ -44,12 +57,18 @@ def test_ratios_are_medians_over_the_rounds_and_the_cache_pays_off_at_the_step_s
     assert found.slowest_round == pytest.approx(1.5)
     assert found.memory == pytest.approx(7 / 9)
     assert found.memory_beyond == pytest.approx(0.5)
+    assert found.memory_rounds == (pytest.approx(7 / 9), pytest.approx(7 / 9))
+    assert (found.ours_peak, found.theirs_peak, found.earlier) == (700e6, 900e6, None)
     step = found.break_even
     assert 1.0 + 0.1 * step <= 0.3 * step
     assert 1.0 + 0.1 * (step - 1) > 0.3 * (step - 1) - 1e-9
     slower = [{"ours": t, "theirs": o} for o, t in zip(ours, theirs, strict=True)]
     slower = module("comparison").figures({"rounds": slower, "libraries_bytes": 0})
     assert slower.break_even is None
+    others = [side(0.1, 1.0, 810), side(0.1, 1.0, 990), side(0.1, 1.0, 900)]
+    three = [{**sides, "earlier": other} for sides, other in zip(both, others, strict=True)]
+    found = module("comparison").figures({"rounds": three, "libraries_bytes": 0})
+    assert found.earlier == pytest.approx(1)
 
 
 def test_only_steps_after_the_first_ones_count(module):
@@ -78,7 +97,8 @@ def test_both_sides_of_every_method_are_given_the_same_work(module):
                 assert ours[ours.index(one) + 1] == theirs[theirs.index(other) + 1]
         assert ("--train-text-encoder" in ours) == ("--train_text_encoder" in theirs)
         assert ("--use-ema" in ours) == ("--use_ema" in theirs)
-        flips = "--random_flip" in theirs or method == "textual-inversion"  # that one always does
+        always = method.startswith("textual-inversion")
+        flips = "--random_flip" in theirs or always
         assert ("--random-flip" in ours) == flips
 
 

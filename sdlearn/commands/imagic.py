@@ -53,7 +53,8 @@ class TrainImagic:
         from sdlearn.models import load
         from sdlearn.training.accelerator import frozen_dtype
 
-        imagic = Imagic(load(self.model, dtype=frozen_dtype(self.fit)), self.method)
+        sd = load(self.model, dtype=frozen_dtype(self.fit), in_place=True)
+        imagic = Imagic(sd, self.method)
         run_until_stopped(fit(imagic, [picture], self.fit), self.fit.output_dir, None)
         if PartialState().is_main_process:  # of several processes one draws and writes
             self._finish(imagic, picture)

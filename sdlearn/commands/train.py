@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from sdlearn.finetune.denoising import DenoisingStage
     from sdlearn.models import StableDiffusion
 
-MOST_SAMPLES = 1000  # pictures on a card
+SAMPLES, MOST_SAMPLES = 4, 1000  # pictures on a card: by default, and at most
+LONG = 60  # seconds that one may take by default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +49,15 @@ class _Run(ABC):
     model: str = "mini"  # to start from: name (see `sdlearn info`), folder or hub id
     validation: Path | None = None  # folder of other pictures, to measure the loss on as it trains
     fit: FitConfig = field(default_factory=FitConfig)
-    samples: int = 4  # pictures drawn at the end, for the model card; 0: none
+    samples: int | None = None
+    """pictures drawn at the end, for the model card; 0: none; None: 4, and none where one takes
+    over a minute"""
 
     def run(self) -> None:
         """Check pictures and output, then load the model, train and save."""
-        if self.samples < 0:
+        if (self.samples or 0) < 0:
             raise ValueError(f"--samples is {self.samples}: give 0 or more")
-        if self.samples > MOST_SAMPLES:
+        if (self.samples or 0) > MOST_SAMPLES:
             raise ValueError(f"--samples is {self.samples}: give at most {MOST_SAMPLES}")
         pictures = self.read()
         others = () if self.validation is None else LazyFolder(self.validation).check()
@@ -62,12 +65,12 @@ class _Run(ABC):
         from accelerate import PartialState
 
         from sdlearn.finetune import fit
-        from sdlearn.finetune.provenance import draw_samples
+        from sdlearn.finetune.provenance import draw_samples, seconds_a_picture
         from sdlearn.models import load
         from sdlearn.models.single_file import check_single_file, is_file
         from sdlearn.training.accelerator import frozen_dtype
 
-        sd = load(self.model, dtype=frozen_dtype(self.fit))
+        sd = load(self.model, dtype=frozen_dtype(self.fit), in_place=True)
         method = self.make_method(sd)
         if is_file(self.output) and self.saves_file() == "model":
             check_single_file(sd)
@@ -80,9 +83,9 @@ class _Run(ABC):
         )
         if PartialState().is_main_process:  # of several processes one writes
             saved, folder = save_or_keep(method, self.output), self.output.expanduser()
-            if self.samples and folder.is_dir() and PartialState().num_processes == 1:
+            if samples := self.choose_samples(seconds_a_picture(method, self.fit), folder):
                 only = saved if saved.is_file() else None
-                draw_samples(method, pictures, self.fit, folder, self.samples, saved=only)
+                draw_samples(method, pictures, self.fit, folder, samples, saved=only)
             print(saved)
             for line in lora_files_named(saved):
                 print(line, file=sys.stderr)
@@ -122,6 +125,24 @@ class _Run(ABC):
     def read(self) -> Any:
         """The pictures to learn from: all looked at, and read again one by one to be encoded."""
         return LazyFolder(self.pictures).check()
+
+    def choose_samples(self, seconds: float, folder: Path) -> int:
+        """The number asked for, else 4; none, and a word about it, where one takes too long.
+
+        None either where there is no folder for them, or several processes would draw.
+        """
+        from accelerate import PartialState
+
+        if not folder.is_dir() or PartialState().num_processes > 1:
+            return 0
+        if self.samples is not None or seconds <= LONG:
+            return SAMPLES if self.samples is None else self.samples
+        print(
+            f"No samples are drawn for the card, as each would take about {seconds:.0f} seconds "
+            f"here: give --samples {SAMPLES} to have them.",
+            file=sys.stderr,
+        )
+        return 0
 
     def saves_file(self) -> Literal["word", "model"] | None:
         """What an output that ends in `.safetensors` becomes; None: it is a folder's name only."""

@@ -1,7 +1,8 @@
 """Fine-tuning: the one training loop, and a file for each method.
 
 A method trains copies of the parts that it changes: the model it is given keeps its weights, so
-several methods can start from one `load`. What it trains can be drawn with at any time, through
+several methods can start from one `load`. One that was loaded `in_place`, as the command line does,
+is given away instead: its own weights train. What is trained can be drawn with at any time, through
 `method.sd.pipeline()`. The names are imported on first use, so that configurations need no torch.
 """
 

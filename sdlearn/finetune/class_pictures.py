@@ -17,6 +17,7 @@ from sdlearn.data.encoded import LazyFolder
 from sdlearn.data.folder import READ_SUFFIXES, Picture
 from sdlearn.data.image_files import read_image
 from sdlearn.data.png import save_generated
+from sdlearn.models.loading import as_loaded
 from sdlearn.models.records import keep_record
 from sdlearn.models.writing import prepare_folder
 
@@ -60,6 +61,7 @@ def class_pictures(
         if image is not None:
             images[number] = image
     missing = [n for n in range(config.num_class_images) if n not in images]
+    sd = as_loaded(sd) if missing else sd
     chunks = range(0, len(missing), config.sample_batch_size)
     for start in tqdm(chunks, desc="draw class pictures", disable=not missing):
         numbers = missing[start : start + config.sample_batch_size]

@@ -102,9 +102,11 @@ class DenoisingStage(Stage):
         self.schedule = NoiseSchedule.from_scheduler(self.sd.noise_scheduler).to(self.sd.device)
 
     def encode(self, pictures: Any, config: FitConfig) -> None:
-        """Encode the pictures once for all, as `moments`."""
+        """Encode the pictures once for all, as `moments`; the VAE is let go of."""
         size = training_size(self.sd, config)
-        self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
+        with self.sd.whole("vae"):
+            self.moments = MomentCache(self.sd, pictures, size, config.random_flip)
+        self.sd.let_go("vae")
 
     def denoise(
         self,
@@ -226,7 +228,8 @@ class ValidationGrid:
     ) -> None:
         self.sd, self.config = stage.sd, config
         self.captions = stage.captions(pictures)
-        moments = MomentCache(stage.sd, pictures, training_size(stage.sd, config))
+        with self.sd.whole("vae"):
+            moments = MomentCache(self.sd, pictures, training_size(self.sd, config))
         mean_and_logvar = moments.moments[:, 0]  # (N, 2C, h, w)
         none = torch.zeros_like(mean_and_logvar.chunk(2, dim=1)[0])
         self.latents = latents_from_moments(mean_and_logvar, none, moments.scaling_factor)
@@ -238,11 +241,12 @@ class ValidationGrid:
         """Return the mean over the grid, in float32 where nothing says otherwise."""
         size = self.config.train_batch_size
         starts = range(0, len(self.captions), size)
-        losses = [
-            self._losses(list(range(start, min(start + size, len(self.captions)))), place)
-            for start in starts
-            for place in range(NUM_TIMESTEPS)
-        ]
+        with self.sd.whole(*self.sd.text_encoders):
+            losses = [
+                self._losses(list(range(start, min(start + size, len(self.captions)))), place)
+                for start in starts
+                for place in range(NUM_TIMESTEPS)
+            ]
         return float(torch.cat(losses).mean())
 
     def _losses(self, indices: list[int], place: int) -> torch.Tensor:

@@ -49,7 +49,7 @@ class DreamBooth(PartsMethod):
     ) -> None:
         own = replace(config or DreamBoothConfig(), **settings)
         super().__init__(sd, own, own.lora)
-        self.base = sd.freeze()
+        self.base = sd
         self.own_class_pictures = own_class_pictures
         if own.lora is not None:
             self.name, self.default_learning_rate = "dreambooth-lora", LoRA.default_learning_rate

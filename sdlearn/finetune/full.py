@@ -64,7 +64,7 @@ class FullFineTuning(PartsMethod):
         captions = self.source.prepare(self.sd, pictures, config)
         if self.choice.vary or len(captions) > MOST_CACHED_CAPTIONS:
             captions = []  # encoded at each step instead
-        self.parts.prepare_prompts([NO_CAPTION, *captions])
+        self.parts.prepare_prompts([NO_CAPTION, *captions], are_all=bool(captions))
 
     def make_batches(self, pictures: Any, config: FitConfig, rank: ProcessRank) -> SourceBatches:
         """Make batches of one size each, of a list, a folder or a stream."""

@@ -126,7 +126,9 @@ class LatentSource:
             return []
         self.loader = None
         flip, cache_dir = config.random_flip, self.cache_dir
-        self.moments = MomentCache(sd, pictures, self.sizes, flip, cache_dir=cache_dir)
+        with sd.whole("vae"):
+            self.moments = MomentCache(sd, pictures, self.sizes, flip, cache_dir=cache_dir)
+        sd.let_go("vae")
         self.texts = [self.captions(picture) for picture in descriptions(pictures)]
         return list({text: 0 for texts in self.texts for text in texts})
 

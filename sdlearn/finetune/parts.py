@@ -32,30 +32,35 @@ class TrainedParts:
     """The U-Net of a model and perhaps its text encoders, ready to train; the model is not changed.
 
     With `lora` only updates train, float32, and the weights themselves are shared with the model;
-    without it all weights of float32 copies train.
+    without it all weights of float32 copies train, or of a model loaded `in_place` its very own.
     """
 
     def __init__(
         self, sd: StableDiffusion, train_text_encoder: bool, lora: LoRAConfig | None = None
     ) -> None:
         self.lora = lora
-        parts = {"unet": sd.unet, **(sd.text_encoders if train_text_encoder else {})}
+        parts = {"unet": sd.freeze().unet, **(sd.text_encoders if train_text_encoder else {})}
         if lora is None:
-            self.models = {
-                name: copy.deepcopy(part).float().requires_grad_(True)
-                for name, part in parts.items()
-            }
+            own = parts if sd.in_place else copy.deepcopy(parts)
+            self.models = {name: part.float().requires_grad_(True) for name, part in own.items()}
         else:
             _check_rank(parts, lora.rank)
             self.models = {name: _with_lora(part, name, lora) for name, part in parts.items()}
-        self.sd = replace(sd.freeze(), **self.models)
+        self.sd = replace(sd, **self.models)
         for parameter in self.sd.idle_parameters:
             parameter.requires_grad_(False)
 
-    def prepare_prompts(self, prompts: Iterable[str]) -> None:
-        """Encode every prompt once, unless the text encoders train."""
-        if self.models.keys() == {"unet"}:
+    def prepare_prompts(self, prompts: Iterable[str], *, are_all: bool = True) -> None:
+        """Encode every prompt once, unless the text encoders train.
+
+        They are let go of if `are_all` says that there will be no others.
+        """
+        if self.models.keys() != {"unet"}:
+            return
+        with self.sd.whole(*self.sd.text_encoders):
             self.captions = CaptionCache(self.sd, prompts)
+        if are_all:
+            self.sd.let_go(*self.sd.text_encoders)
 
     def condition(
         self, prompts: Sequence[str], text_encoders: Mapping[str, torch.nn.Module]
@@ -107,7 +112,8 @@ class TrainedParts:
         if is_file(folder) and self.lora is not None:
             raise ValueError(f"{folder} names one file, and a LoRA is saved as two: name a folder")
         if is_file(folder):
-            return save_single_file(self.sd, folder)
+            with self.sd.whole():
+                return save_single_file(self.sd, folder)
         facts = {**record, "made": made}
         models = self.models if self.lora is None else {}
         with replace_folder(folder, whole_model=whole_model) as written:

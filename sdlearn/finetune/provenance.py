@@ -193,7 +193,8 @@ def draw_previews(sd: StableDiffusion, config: FitConfig, step: int) -> list[Pat
     steps can be compared, and no random number is taken from anything else.
     """
     stem = Path(config.output_dir or ".") / "previews" / f"step-{step:06d}"
-    return _draw(sd, config, config.preview_prompts, stem, f"{sd.name}, step {step}")
+    with sd.whole():
+        return _draw(sd, config, config.preview_prompts, stem, f"{sd.name}, step {step}")
 
 
 def draw_samples(
@@ -218,7 +219,8 @@ def draw_samples(
     precision = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision)
     stem = folder / "samples" / "sample"
     model = f"{record(stage)['base_model']} + {folder.name}"
-    with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+    autocast = torch.autocast(device.type, dtype=precision, enabled=precision is not None)
+    with autocast, stage.sd.whole():
         paths = _draw(stage.sd, config, prompts, stem, model)
     show_on_card(folder, list(zip(paths, prompts, strict=True)))
     for file in [path for path in folder.glob("*.safetensors") if saved is None or path == saved]:
@@ -232,6 +234,16 @@ def _thumbnail(path: Path) -> str:
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     image.save(kept, format="JPEG", quality=85)
     return f"data:image/jpeg;base64,{b64encode(kept.getvalue()).decode()}"
+
+
+def seconds_a_picture(stage: DenoisingStage, config: FitConfig) -> float:
+    """Return about how long a sample will take to draw, by how long the run's steps took.
+
+    A step takes three times a forward pass or more, and guidance two passes a sampler step.
+    """
+    pictures = config.train_batch_size * config.gradient_accumulation_steps
+    forward = stage.made["seconds"] / max(1, stage.made["steps"]) / pictures / 3
+    return 2 * config.preview_inference_steps * forward
 
 
 def _draw(

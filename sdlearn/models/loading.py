@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from sdlearn.models.samplers import noise_scheduler_class
 from sdlearn.models.single_file import open_single_file
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
-from sdlearn.models.tensor_files import broken_named
+from sdlearn.models.tensor_files import broken_named, opened, read_alone
 from sdlearn.models.text_encoder import load_text_encoder
 from sdlearn.models.writing import finish_moving
 
@@ -44,6 +44,12 @@ TOKENIZERS = {
     "StableDiffusionPipeline": ("tokenizer",),
     "StableDiffusionXLPipeline": ("tokenizer", "tokenizer_2"),
 }
+CLASSES: dict[str, Any] = {
+    "text_encoder": CLIPTextModel,
+    "vae": AutoencoderKL,
+    "unet": UNet2DConditionModel,
+}
+WEIGHTS = "diffusion_pytorch_model"  # the name of diffusers' files
 FETCH = "fetch the model again"
 NEEDED_FILES = [
     "model_index.json",
@@ -67,6 +73,7 @@ def load(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    in_place: bool = False,
 ) -> StableDiffusion:
     """Open a Stable Diffusion, frozen and in evaluation mode.
 
@@ -74,7 +81,8 @@ def load(
     format, a single `.safetensors` checkpoint of Stable Diffusion 1.x or SDXL, or a hub id.
     `device` is CUDA where there is one unless given. Only safetensors are read: a pickle (.bin,
     .pt, .ckpt) runs whatever code it holds. On a CPU, float16 is refused. SDXL comes back as a
-    `StableDiffusionXL`.
+    `StableDiffusionXL`. With `in_place` the model is given away to the method that it is handed to,
+    see `StableDiffusion`.
 
     Raises ValueError for a name that is not known, a model that is no Stable Diffusion, weights in
     pickles and float16 on a CPU; FileNotFoundError for a missing folder or file, or a hub id that
@@ -87,7 +95,7 @@ def load(
     name = str(name_or_path)
     source = _source_of(name)
     path = Path(name).expanduser()
-    is_file = source is None and path.is_file() and path.suffix == ".safetensors"
+    is_file = source is None and _is_single_file(path)
     sd = open_single_file(path) if is_file else _open_folder(_folder_of(name, source))
     name = source.name if source else public_name(name)
     if source is None and isinstance(sd, StableDiffusionXL):
@@ -95,30 +103,77 @@ def load(
     sd = replace(
         sd,
         name=name,
+        in_place=in_place,
         learning_rates=dict(source.learning_rates) if source else {},
         train_steps=dict(source.train_steps) if source else {},
         snr_gammas=dict(source.snr_gammas) if source else {},
     )
     _check_numbers(sd)
-    for model in (sd.vae, sd.unet):  # measured on a CPU: a training step is 10 % faster or more
-        model.to(memory_format=torch.channels_last)
     return sd.freeze().to(device, dtype)
+
+
+def read_again(sd: StableDiffusion, parts: Collection[str]) -> None:
+    """Put back the weights of parts that were let go of, as `load` read them."""
+    source, path = _source_of(sd.name), Path(sd.name).expanduser()
+    if source is None and _is_single_file(path):
+        fresh = vars(open_single_file(path, parts))
+    else:
+        folder = _folder_of(sd.name, source)
+        fresh = {name: _open_part(folder, name) for name in parts}
+    for name in parts:
+        model = getattr(sd, name)
+        weights = fresh[name].to(model.device, model.dtype).parameters()
+        for own, read in zip(model.parameters(), weights, strict=True):
+            own.data = read.data
+
+
+def as_loaded(sd: StableDiffusion) -> StableDiffusion:
+    """Return a model as it was before any training: itself, or for one that trains read again."""
+    return load(sd.name, device=sd.device, dtype=sd.text_encoder.dtype) if sd.in_place else sd
+
+
+def _is_single_file(path: Path) -> bool:
+    return path.is_file() and path.suffix == ".safetensors"
 
 
 def _open_folder(folder: Path) -> StableDiffusion:
     """The model in a folder in diffusers' format."""
     kind = _check_folder(folder)
-    models = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
-    bar = tqdm(models.items(), f"Opening {folder.name}", leave=False, delay=2, unit="part")
-    parts: dict[str, Any] = {}
-    for name, model in bar:
-        with without_loading_bar(), broken_named(folder / name):
-            parts[name] = model.from_pretrained(folder / name, **SAFE)
-    parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer", **LOCAL)
+    bar = tqdm(PARTS[kind], f"Opening {folder.name}", leave=False, delay=2, unit="part")
+    parts: dict[str, Any] = {name: _open_part(folder, name) for name in bar}
+    for name in TOKENIZERS[kind]:
+        parts[name] = CLIPTokenizer.from_pretrained(folder / name, **LOCAL)
     parts["noise_scheduler"] = _load_scheduler(folder)
-    if kind == "StableDiffusionXLPipeline":
-        return StableDiffusionXL(**parts, **_load_second_encoder(folder))
-    return StableDiffusion(**parts)
+    is_xl = kind == "StableDiffusionXLPipeline"
+    return StableDiffusionXL(**parts) if is_xl else StableDiffusion(**parts)
+
+
+def _open_part(folder: Path, name: str) -> Any:
+    """A part of the model in a folder, with its convolutions in memory and channels last.
+
+    Measured on a CPU, that makes a training step faster by 10 % or more.
+    """
+    if name == "text_encoder_2":
+        end = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", **LOCAL).eos_token_id
+        return load_text_encoder(folder / name, CLIPTextModelWithProjection, end)
+    with without_loading_bar(), broken_named(folder / name):
+        model: Any = CLASSES[name].from_pretrained(folder / name, **SAFE)
+    _read_channels_last(model, folder / name)
+    return model
+
+
+def _read_channels_last(model: torch.nn.Module, folder: Path) -> None:
+    """Copy convolutions into memory, channels last, and none of their file's pages with them."""
+    files: dict[str, Path] = {}
+    in_shards = (folder / f"{WEIGHTS}.safetensors.index.json").is_file()
+    for path in folder.glob(f"{WEIGHTS}{'-*' if in_shards else ''}.safetensors"):
+        with opened(path) as file:
+            files |= dict.fromkeys(file.keys(), path)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 4 and name in files:
+            own = read_alone(files[name], name)
+            weight.data = own.to(weight.dtype, memory_format=torch.channels_last, copy=True)
+    model.to(memory_format=torch.channels_last)  # what has another name in its file
 
 
 def _source_of(name: str) -> ModelSource | None:
@@ -189,15 +244,6 @@ def _not_fetched(errors: Mapping[str, Exception]) -> OSError:
             "with `hf auth login`"
         )
     return ConnectionError(f'{what}: check the network, or take "mini", which needs none')
-
-
-def _load_second_encoder(folder: Path) -> dict[str, Any]:
-    """SDXL's second tokenizer and text encoder."""
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", **LOCAL)
-    text_encoder = load_text_encoder(
-        folder / "text_encoder_2", CLIPTextModelWithProjection, tokenizer.eos_token_id
-    )
-    return {"tokenizer_2": tokenizer, "text_encoder_2": text_encoder}
 
 
 def _check_folder(folder: Path) -> str:

@@ -26,7 +26,7 @@ from sdlearn.models.original_keys import CLIP, UNET, XL_OPEN_CLIP, Place, as_in_
 from sdlearn.models.samplers import noise_scheduler_class
 from sdlearn.models.stable_diffusion import StableDiffusion
 from sdlearn.models.stable_diffusion_xl import StableDiffusionXL
-from sdlearn.models.tensor_files import OWN_ENTRY, opened, own_entry
+from sdlearn.models.tensor_files import OWN_ENTRY, opened, own_entry, read_alone
 from sdlearn.models.writing import full_disk_named, replaced_when_complete
 
 WORDS = "text_model.embeddings.token_embedding.weight"
@@ -42,16 +42,19 @@ MARKS = {  # keys without content that ComfyUI goes by -> the noise scheduler's 
 }
 
 
-def open_single_file(path: Path) -> StableDiffusion:
+def open_single_file(path: Path, parts: Collection[str] | None = None) -> StableDiffusion:
     """Open a single-file checkpoint of Stable Diffusion 1.x or SDXL, in the dtype of its weights.
 
-    Raises ValueError for another kind of file, and for one that lacks weights or has other shapes.
+    Where only some parts are asked for, the others have no weights. Raises ValueError for another
+    kind of file, and for one that lacks weights or has other shapes.
     """
     with opened(path) as file:
         keys = set(file.keys())
         is_xl = _kind(keys, path) == "sdxl"
         sd = _from_header(own_entry(file, path), keys, is_xl, path)
         for name, found in places(sd).items():
+            if parts is not None and name not in parts:
+                continue
             model = getattr(sd, name)
             shapes = {key: weight.shape for key, weight in model.state_dict().items()}
             found = {key: _as_here(place, keys) for key, place in found.items()}
@@ -168,7 +171,8 @@ def _build(configs: Mapping[str, Any], tokenizers: Mapping[str, Any], is_xl: boo
 def _read(
     file: Any, place: Place, shape: torch.Size, path: Path, scales: Collection[str]
 ) -> torch.Tensor:
-    tensor = file.get_tensor(place.key)
+    convolution = len(shape) == 4  # is copied by `load`, and should not be there twice
+    tensor = read_alone(path, place.key) if convolution else file.get_tensor(place.key)
     scale = place.key.removesuffix(".weight") + SCALE
     if place.key.endswith(".weight") and scale in scales:  # ComfyUI's scaled fp8
         tensor = tensor.float() * file.get_tensor(scale).float()
@@ -178,7 +182,7 @@ def _read(
             f"{path} has {place.key} of {tuple(weight.shape)} and not {tuple(shape)}: its model "
             "has another shape; give it as a diffusers folder"
         )
-    return weight
+    return weight.to(memory_format=torch.channels_last, copy=True) if convolution else weight
 
 
 def _header(sd: StableDiffusion) -> dict[str, Any]:

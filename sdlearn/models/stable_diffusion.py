@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ class StableDiffusion:
     """Tokenizer, text encoder, VAE, U-Net and noise scheduler of one Stable Diffusion.
 
     Nothing here depends on the size of the model or its pictures. Fine-tuning methods never change
-    the weights of the model they are given: they train copies (see `sdlearn.finetune`).
+    the weights of the model they are given: they train copies (see `sdlearn.finetune`). Other than
+    that, one that was loaded `in_place` is its method's own: its very weights train, and those of
+    parts that are not needed for a while are let go of.
     """
 
     tokenizer: CLIPTokenizer
@@ -39,6 +42,7 @@ class StableDiffusion:
     unet: UNet2DConditionModel
     noise_scheduler: SchedulerMixin  # as trained with; for drawing it is only read
     name: str = ""  # what `load` was asked for
+    in_place: bool = False  # whether a method may train its weights, and let go of parts
     learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> rate
     train_steps: Mapping[str, int] = field(default_factory=dict)  # method -> optimizer steps
     snr_gammas: Mapping[str, float] = field(default_factory=dict)  # method -> min-SNR's gamma
@@ -100,6 +104,31 @@ class StableDiffusion:
             if own is not None and model.dtype != own:  # diffusers warns at every cast
                 model.to(dtype=own)
         return self
+
+    def let_go(self, *parts: str) -> None:
+        """Free the weights of parts, by name, of a model that trains in place; others keep them."""
+        for name in parts if self.in_place else ():
+            for weight in getattr(self, name).parameters():
+                weight.data = weight.data.new_empty(0)
+
+    def bring_back(self, *parts: str) -> list[str]:
+        """Read those of the parts, or of all, that were let go of again; return their names."""
+        names = parts or ("vae", *self.text_encoders)
+        away = [name for name in names if next(getattr(self, name).parameters()).numel() == 0]
+        if away:
+            from sdlearn.models.loading import read_again
+
+            read_again(self, away)
+        return away
+
+    @contextmanager
+    def whole(self, *parts: str) -> Iterator[None]:
+        """Have parts, or all, for a while; those that were let go of are let go of again."""
+        away = self.bring_back(*parts)
+        try:
+            yield
+        finally:
+            self.let_go(*away)
 
     def check_size(self, size: int) -> None:
         """Raise ValueError unless the U-Net can halve latents of `size` pixels all the way down."""
@@ -234,6 +263,7 @@ class StableDiffusion:
         return dtype
 
     def _ready(self, pipeline: Any) -> Any:
+        self.bring_back()
         if len({model.dtype for model in self.models}) > 1:
             take_any_dtype(self.unet, self.vae)
         return pipeline.to(self.device)

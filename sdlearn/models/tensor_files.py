@@ -36,6 +36,15 @@ def opened(path: Path) -> Iterator[Any]:
         yield file
 
 
+def read_alone(path: Path, key: str) -> torch.Tensor:
+    """Read one tensor through a mapping of its own: once it is copied, none of its pages stay.
+
+    What is read through the mapping of a whole file stays in memory as long as any of its tensors.
+    """
+    with opened(path) as file:
+        return file.get_tensor(key)
+
+
 def own_entry(file: Any, path: Path) -> dict[str, Any]:
     """Return what saving wrote into a file's header; ValueError where it is no JSON object."""
     record = json_object((file.metadata() or {}).get(OWN_ENTRY, "{}"), f"{path}, its header")

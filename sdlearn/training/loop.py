@@ -31,10 +31,10 @@ def fit(
 ) -> Generator[TrainStep]:
     """Train a method on pictures, and yield a `TrainStep` after each optimizer step.
 
-    What trains are copies inside the method, never the model it was given. Between two steps the
-    caller may draw with `method.sd.pipeline()`, look at `method`, or stop; thrown a `StopTraining`,
-    it keeps a checkpoint first. Calling `fit` again goes on from the present weights. With
-    `use_ema` the averaged weights are put in place at the end.
+    What trains are copies inside the method, never the model it was given, unless that was loaded
+    `in_place`. Between two steps the caller may draw with `method.sd.pipeline()`, look at `method`,
+    or stop; thrown a `StopTraining`, it keeps a checkpoint first. Calling `fit` again goes on from
+    the present weights. With `use_ema` the averaged weights are put in place at the end.
 
     A resumed run equals a straight one bit for bit on the same machine; resuming a finished run
     yields nothing. A method of several stages trains them in turn, and its steps count on.

@@ -22,6 +22,7 @@ from sdlearn.finetune.imagic.result import ImagicResult
 from sdlearn.finetune.imagic.stages import EmbeddingStage, UNetStage
 from sdlearn.finetune.provenance import add_up, record, write_card
 from sdlearn.finetune.saving import INNER_LORA, replace_folder
+from sdlearn.models.loading import as_loaded
 from sdlearn.models.records import write_record
 from sdlearn.models.samplers import check_steps
 from sdlearn.training.config import FitConfig
@@ -88,7 +89,7 @@ class Imagic:
         """What was learnt by now, to draw with."""
         return ImagicResult(
             sd=self.sd,
-            base=self.base,
+            base=as_loaded(self.base),
             config=self.config,
             e_tgt=self.e_tgt.to(self.sd.device),
             e_opt=self.e_opt,
@@ -126,7 +127,8 @@ class Imagic:
         """Write a folder with both embeddings, what stage B trained, and a record."""
         folder = Path(path).expanduser()
         settings = record(self, self.fit_config)
-        facts = {"size": self.result.size, "has_unet": self.unet_stage is not None, "chosen": None}
+        size = training_size(self.base, self.fit_config)
+        facts = {"size": size, "has_unet": self.unet_stage is not None, "chosen": None}
         with replace_folder(folder) as new:
             write_embeddings(new, e_tgt=self.e_tgt, e_opt=self.e_opt)
             if self.unet_stage is not None:

@@ -69,6 +69,7 @@ class _PictureStage(DenoisingStage):
         """Encode the picture."""
         super().prepare(pictures, config)
         self.encode(pictures, config)
+        self.sd.let_go(*self.sd.text_encoders)
         self.embedding = self.embedding.to(self.sd.device)
 
     def denoise_picture(
