@@ -124,10 +124,12 @@ def memory_table(results: dict[str, Any]) -> list[str]:
                 f"{f.speed:.2f}x" if name in FULL_SIZE else "",
             ]
         )
+    if not rows:
+        return ["Private memory is not measured yet.", ""]
     head = (
         "method | ours, MB at most | script, MB | ours over the script's | rounds | bar | verdict"
     )
-    return table(f"{head} | less the libraries | copies kept, as before | steps per second", rows)
+    return table(f"{head} | less the libraries | before | steps per second", rows)
 
 
 def step_table(results: dict[str, Any]) -> list[str]:

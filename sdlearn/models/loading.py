@@ -162,7 +162,7 @@ def _open_part(folder: Path, name: str) -> Any:
     return model
 
 
-def _read_channels_last(model: torch.nn.Module, folder: Path) -> None:
+def _read_channels_last(model: Any, folder: Path) -> None:
     """Copy convolutions into memory, channels last, and none of their file's pages with them."""
     files: dict[str, Path] = {}
     in_shards = (folder / f"{WEIGHTS}.safetensors.index.json").is_file()
