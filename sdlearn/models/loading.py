@@ -97,12 +97,13 @@ def load(
     path = Path(name).expanduser()
     is_file = source is None and _is_single_file(path)
     sd = open_single_file(path) if is_file else _open_folder(_folder_of(name, source))
-    name = source.name if source else public_name(name)
+    opened_from, name = name, source.name if source else public_name(name)
     if source is None and isinstance(sd, StableDiffusionXL):
         source = SOURCES["sdxl"]
     sd = replace(
         sd,
         name=name,
+        opened_from=opened_from,
         in_place=in_place,
         learning_rates=dict(source.learning_rates) if source else {},
         train_steps=dict(source.train_steps) if source else {},
@@ -114,11 +115,11 @@ def load(
 
 def read_again(sd: StableDiffusion, parts: Collection[str]) -> None:
     """Put back the weights of parts that were let go of, as `load` read them."""
-    source, path = _source_of(sd.name), Path(sd.name).expanduser()
+    source, path = _source_of(sd.opened_from), Path(sd.opened_from).expanduser()
     if source is None and _is_single_file(path):
         fresh = vars(open_single_file(path, parts))
     else:
-        folder = _folder_of(sd.name, source)
+        folder = _folder_of(sd.opened_from, source)
         fresh = {name: _open_part(folder, name) for name in parts}
     for name in parts:
         model = getattr(sd, name)
@@ -129,7 +130,9 @@ def read_again(sd: StableDiffusion, parts: Collection[str]) -> None:
 
 def as_loaded(sd: StableDiffusion) -> StableDiffusion:
     """Return a model as it was before any training: itself, or for one that trains read again."""
-    return load(sd.name, device=sd.device, dtype=sd.text_encoder.dtype) if sd.in_place else sd
+    if not sd.in_place:
+        return sd
+    return load(sd.opened_from, device=sd.device, dtype=sd.text_encoder.dtype)
 
 
 def _is_single_file(path: Path) -> bool:

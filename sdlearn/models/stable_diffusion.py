@@ -42,6 +42,7 @@ class StableDiffusion:
     unet: UNet2DConditionModel
     noise_scheduler: SchedulerMixin  # as trained with; for drawing it is only read
     name: str = ""  # what `load` was asked for
+    opened_from: str = field(default="", repr=False)  # by `load`, with its path: is never written
     in_place: bool = False  # whether a method may train its weights, and let go of parts
     learning_rates: Mapping[str, float] = field(default_factory=dict)  # method -> rate
     train_steps: Mapping[str, int] = field(default_factory=dict)  # method -> optimizer steps
