@@ -81,7 +81,7 @@ import sys
 class Shell:
     def run_line_magic(self, name, line):
         assert (name, line.split()[0]) == ("pip", "install")
-        sys.path.append({str(package.parents[2])!r})
+        sys.path.append({str(package.parents[1])!r})
 def get_ipython():
     return Shell()
 {first_cell()}

@@ -46,7 +46,7 @@ def test_the_command_line_loads_frozen_parts_in_that_precision(
 ):
     asked = []
 
-    def load(name, dtype):
+    def load(name, dtype, *, in_place):
         asked.append(dtype)
         raise ValueError("enough")
 
