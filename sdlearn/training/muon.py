@@ -28,14 +28,18 @@ def orthogonalized(matrix: Tensor, iterations: int = 5) -> Tensor:
     x = matrix / (matrix.norm() + 1e-7)
     is_tall = x.shape[0] > x.shape[1]
     x = x.T if is_tall else x
-    gram = x @ x.T  # (m, m)
-    polynomial = torch.eye(len(x), dtype=x.dtype, device=x.device)
-    for left in reversed(range(iterations)):
+
+    def factor_of(gram: Tensor) -> Tensor:
         factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
+        return factor
+
+    gram = x @ x.T  # (m, m)
+    polynomial = factor = factor_of(gram)
+    for _ in range(iterations - 1):
+        gram = factor @ gram @ factor
+        factor = factor_of(gram)
         polynomial = factor @ polynomial
-        if left:
-            gram = factor @ gram @ factor
     x = polynomial @ x
     return x.T if is_tall else x
 
@@ -43,8 +47,8 @@ def orthogonalized(matrix: Tensor, iterations: int = 5) -> Tensor:
 def suits_muon(name: str, parameter: Tensor) -> bool:
     """Whether a parameter is a hidden layer's matrix: no table of words, no way in or out."""
     ends = ("embedding", "conv_in", "conv_out", "quant_conv")
-    matrix = parameter.flatten(1) if parameter.ndim > 1 else parameter
-    return matrix.ndim == 2 and min(matrix.shape) > 8 and not any(end in name for end in ends)
+    is_matrix = parameter.ndim > 1 and min(parameter.flatten(1).shape) > 8
+    return is_matrix and not any(end in name for end in ends)
 
 
 class MuonAdamW(torch.optim.AdamW):
